@@ -1,0 +1,233 @@
+"""Approvals and rejections: who decided what at which gate, bound to digest and policy."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from registry.aliases import CHAMPION, get_alias
+from registry.base import Base, UtcDateTime, now
+from registry.canonical import digest_json
+from registry.errors import ApprovalError
+from registry.events import append_event
+from registry.policy import GATES, Policy
+from registry.verifications import passed_verification
+from registry.versions import ModelVersion, get_version, set_status, status_of
+
+DECISIONS = ("approve", "reject")
+
+
+class Approval(Base):
+    """One decision at one gate. Rows are added and never edited."""
+
+    __tablename__ = "approval"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
+    gate: Mapped[str] = mapped_column(String(20))
+    decision: Mapped[str] = mapped_column(String(10))
+    approver: Mapped[str] = mapped_column(String(200))
+    identity: Mapped[str] = mapped_column(String(20))  # how sure we are who it was
+    comment: Mapped[str] = mapped_column(Text)
+    manifest_digest: Mapped[str] = mapped_column(String(64))
+    policy_digest: Mapped[str] = mapped_column(String(64))
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def digest(self) -> str:
+        """Return the SHA-256 over the decision's facts."""
+        names = ("gate", "decision", "approver", "identity", "comment")
+        facts = {name: getattr(self, name) for name in names}
+        return digest_json(
+            facts
+            | {
+                "manifest": self.manifest_digest,
+                "policy": self.policy_digest,
+                "recorded_at": self.recorded_at.isoformat(),
+            }
+        )
+
+
+class ApprovalUse(Base):
+    """That a promotion consumed an approval; each is used at most once."""
+
+    __tablename__ = "approval_use"
+    __table_args__ = (UniqueConstraint("approval_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    approval_id: Mapped[int] = mapped_column(ForeignKey("approval.id"))
+    event_id: Mapped[int] = mapped_column(ForeignKey("event.id"))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What somebody says at a gate."""
+
+    gate: str
+    decision: str
+    approver: str
+    comment: str
+    identity: str = "claimed"
+
+
+def decide(
+    session: Session, name: str, number: str, said: Decision, policy: Policy
+) -> tuple[Approval, bool]:
+    """Record a decision; every face (form, command line) calls this. Flushes, the caller commits.
+
+    Returns:
+        The approval, and whether it is new: the same person saying the same again changes nothing.
+
+    Raises:
+        UnknownModelError, UnknownVersionError: no such version.
+        ApprovalError: the person, the gate or the moment is wrong.
+    """
+    version = get_version(session, name, number)
+    _check_person(name, version, said, policy)
+    last = latest_decision(session, version, said.gate)
+    again = last is not None and _says_same(last, said)
+    if last and again and (said.decision == "reject" or is_live(session, last, policy)):
+        return last, False
+    _check_moment(session, name, version, said)
+    if said.decision == "approve":
+        _check_distinct(session, name, version, said, policy)
+    approval = Approval(
+        version_id=version.id,
+        **vars(said),
+        manifest_digest=version.digest,
+        policy_digest=policy.digest(),
+        recorded_at=now(),
+    )
+    session.add(approval)
+    session.flush()
+    body = {
+        "gate": said.gate,
+        "by": said.approver,
+        "identity": said.identity,
+        "comment": said.comment,
+        "approval": approval.digest(),
+        "digest": version.digest,
+        "policy": approval.policy_digest,
+    }
+    if said.decision == "reject":
+        set_status(session, version, "rejected", body)
+    elif said.gate == "review":
+        set_status(session, version, "approved", body)
+    else:
+        append_event(
+            session, version.model_id, "go-live approved", {"version": version.number, **body}
+        )
+    return approval, True
+
+
+def latest_decision(session: Session, version: ModelVersion, gate: str) -> Approval | None:
+    """Return the last decision at ``gate``, whether live or not; reads only."""
+    query = select(Approval).where(Approval.version_id == version.id, Approval.gate == gate)
+    return session.scalars(query.order_by(Approval.id.desc()).limit(1)).first()
+
+
+def live_approval(
+    session: Session, version: ModelVersion, gate: str, policy: Policy
+) -> Approval | None:
+    """Return the approval at ``gate`` that a promotion may use now, or None; reads only."""
+    last = latest_decision(session, version, gate)
+    return last if last and is_live(session, last, policy) else None
+
+
+def is_live(session: Session, approval: Approval, policy: Policy) -> bool:
+    """Tell whether a promotion may use ``approval`` now; reads only.
+
+    It must approve, be unused, be younger than the policy allows, come from somebody who is
+    still an approver, and have been given under exactly this policy.
+    """
+    used = session.scalars(
+        select(ApprovalUse).where(ApprovalUse.approval_id == approval.id)
+    ).first()
+    return (
+        approval.decision == "approve"
+        and used is None
+        and now() < expires_at(approval, policy)
+        and approval.approver in policy.approvers[approval.gate]
+        and approval.policy_digest == policy.digest()
+    )
+
+
+def expires_at(approval: Approval, policy: Policy) -> datetime:
+    """Return when ``approval`` ends if no promotion has used it."""
+    return approval.recorded_at + timedelta(days=policy.expires_days)
+
+
+def _says_same(last: Approval, said: Decision) -> bool:
+    return (last.decision, last.approver) == (said.decision, said.approver)
+
+
+def _check_person(name: str, version: ModelVersion, said: Decision, policy: Policy) -> None:
+    if said.gate not in GATES or said.decision not in DECISIONS:
+        raise ApprovalError(
+            name, version.number, said.gate, "unknown gate", f"Expected one of {GATES}."
+        )
+    if said.approver.casefold() == version.author.casefold():
+        raise ApprovalError(
+            name,
+            version.number,
+            said.gate,
+            f"{said.approver!r} is the author of this version",
+            "Ask somebody else on the list of approvers.",
+        )
+    allowed = policy.approvers[said.gate]
+    if said.approver not in allowed:
+        raise ApprovalError(
+            name,
+            version.number,
+            said.gate,
+            f"{said.approver!r} is no approver here",
+            f"The policy names: {', '.join(allowed)}.",
+        )
+
+
+def _check_moment(session: Session, name: str, version: ModelVersion, said: Decision) -> None:
+    status = status_of(session, version)
+    if status not in ("registered", "approved"):
+        raise ApprovalError(
+            name,
+            version.number,
+            said.gate,
+            f"the version is {status}",
+            f"Train a new one with 'pilotline train {name}'.",
+        )
+    champion = get_alias(session, version.model_id, CHAMPION)
+    if champion is not None and champion.version_id == version.id:
+        raise ApprovalError(
+            name,
+            version.number,
+            said.gate,
+            "the version is champion already",
+            "Promote another version to take it out of service.",
+        )
+    advance = f"Run 'pilotline release {name} {version.number}' first; it says what is missing."
+    if said.gate == "go-live" and said.decision == "approve":
+        if status != "approved":
+            raise ApprovalError(
+                name, version.number, said.gate, "the review has not approved it", advance
+            )
+        if passed_verification(session, version) is None:
+            raise ApprovalError(
+                name, version.number, said.gate, "deployment verification has not passed", advance
+            )
+
+
+def _check_distinct(
+    session: Session, name: str, version: ModelVersion, said: Decision, policy: Policy
+) -> None:
+    if not policy.distinct_approvers:
+        return
+    other = next(gate for gate in GATES if gate != said.gate)
+    given = live_approval(session, version, other, policy)
+    if given and given.approver == said.approver:
+        raise ApprovalError(
+            name,
+            version.number,
+            said.gate,
+            f"{said.approver!r} approved at gate {other!r} already",
+            "Two gates need two people.",
+        )

@@ -1,0 +1,77 @@
+"""Ingested partitions: one row each time a day of a dataset was brought in."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+
+from sqlalchemy import Date, Index, String, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from registry.base import Base, UtcDateTime, now
+from registry.errors import UnknownPartitionError
+
+
+class Ingest(Base):
+    """One ingestion of one day. Rows are added; the last one of a day is what the day holds."""
+
+    __tablename__ = "ingest"
+    __table_args__ = (Index("ix_ingest_dataset_date", "dataset", "date"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(63))
+    date: Mapped[date] = mapped_column(Date)
+    token: Mapped[str] = mapped_column(String(64))  # SHA-256 of source rows, schema and checks
+    partition_digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the accepted rows
+    table_version: Mapped[int]  # the Delta version of the commit
+    accepted: Mapped[int]  # rows
+    quarantined: Mapped[int]  # rows
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+def record_ingest(session: Session, ingest: Ingest) -> Ingest:
+    """Add ``ingest``; flushes, the caller commits."""
+    session.add(ingest)
+    session.flush()
+    return ingest
+
+
+def list_partitions(
+    session: Session, dataset: str, start: date | None = None, end: date | None = None
+) -> list[Ingest]:
+    """Return what each ingested day holds now, oldest day first; reads only."""
+    last = select(func.max(Ingest.id)).where(Ingest.dataset == dataset).group_by(Ingest.date)
+    query = select(Ingest).where(Ingest.id.in_(last)).order_by(Ingest.date)
+    if start is not None:
+        query = query.where(Ingest.date >= start)
+    if end is not None:
+        query = query.where(Ingest.date <= end)
+    return list(session.scalars(query))
+
+
+def get_partition(session: Session, dataset: str, day: date) -> Ingest:
+    """Return what ``day`` of ``dataset`` holds now; reads only.
+
+    Raises:
+        UnknownPartitionError: the day was never ingested.
+    """
+    partition = find_partition(session, dataset, day)
+    if partition is None:
+        raise UnknownPartitionError(dataset, day.isoformat(), span_of(session, dataset))
+    return partition
+
+
+def find_partition(session: Session, dataset: str, day: date) -> Ingest | None:
+    """Return what ``day`` of ``dataset`` holds now, or None; reads only."""
+    query = select(Ingest).where(Ingest.dataset == dataset, Ingest.date == day)
+    return session.scalars(query.order_by(Ingest.id.desc()).limit(1)).first()
+
+
+def span_of(session: Session, dataset: str) -> str:
+    """Return the ingested days of ``dataset`` in words, for messages; reads only."""
+    days = session.scalars(select(Ingest.date).where(Ingest.dataset == dataset).distinct()).all()
+    return f"{min(days)} to {max(days)}, {len(days)} days" if days else "nothing yet"
+
+
+def count_rows(partitions: Iterable[Ingest]) -> tuple[int, int]:
+    """Return accepted and quarantined rows over ``partitions``."""
+    rows = list(partitions)
+    return sum(row.accepted for row in rows), sum(row.quarantined for row in rows)

@@ -1,0 +1,61 @@
+"""Metrics of a version: evaluated at training, realized once actuals arrived, drift."""
+
+from datetime import date, datetime
+
+from sqlalchemy import Date, Float, ForeignKey, String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from registry.base import Base, UtcDateTime, now
+from registry.versions import ModelVersion
+
+KINDS = ("evaluation", "realized", "drift")
+
+
+class Metric(Base):
+    """One number about a version. Rows are added and never edited."""
+
+    __tablename__ = "metric"
+    __table_args__ = (
+        UniqueConstraint("version_id", "kind", "name", "start", "end", "variant", "basis"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(100))
+    value: Mapped[float] = mapped_column(Float)
+    start: Mapped[date] = mapped_column(Date)  # first day it is about
+    end: Mapped[date] = mapped_column(Date)  # last day, included
+    variant: Mapped[str] = mapped_column(String(80))
+    rows: Mapped[int]  # how many it was computed from
+    basis: Mapped[str] = mapped_column(String(64))  # SHA-256 of what it was computed from
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+def record_metric(session: Session, metric: Metric) -> bool:
+    """Add ``metric`` unless the same basis gave it already; flushes, the caller commits.
+
+    Returns:
+        Whether it is new.
+    """
+    names = ("version_id", "kind", "name", "start", "end", "variant", "basis")
+    known = select(Metric.id).where(
+        *(getattr(Metric, name) == getattr(metric, name) for name in names)
+    )
+    if session.scalars(known).first() is not None:
+        return False
+    session.add(metric)
+    session.flush()
+    return True
+
+
+def list_metrics(session: Session, version: ModelVersion, *kinds: str) -> list[Metric]:
+    """Return the metrics of ``version`` by day, the last recorded of each; reads only."""
+    query = select(Metric).where(Metric.version_id == version.id).order_by(Metric.id)
+    if kinds:
+        query = query.where(Metric.kind.in_(kinds))
+    last = {
+        (metric.kind, metric.name, metric.start, metric.end, metric.variant): metric
+        for metric in session.scalars(query)
+    }
+    return sorted(last.values(), key=lambda metric: (metric.start, metric.kind, metric.name))

@@ -1,0 +1,67 @@
+"""References to versions: a number, an alias, a PEP 440 constraint or ``as-of:DATE``."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from sqlalchemy.orm import Session
+
+from registry.aliases import CHAMPION, get_alias
+from registry.errors import UnknownVersionError
+from registry.models import get_model
+from registry.promotions import champion, champion_at
+from registry.versions import ModelVersion, get_version, list_versions, status_of
+
+NUMBER = re.compile(r"\d+\.\d+\.\d+")
+OUT_OF_USE = ("rejected", "revoked", "archived")
+
+
+def split_reference(text: str) -> tuple[str, str | None]:
+    """Return model name and reference of ``MODEL[@REF]``."""
+    name, _, reference = text.partition("@")
+    return name, reference or None
+
+
+def resolve(session: Session, name: str, reference: str) -> ModelVersion:
+    """Return the version of ``name`` that ``reference`` means; reads only.
+
+    Raises:
+        UnknownModelError, UnknownVersionError, NoChampionError: nothing fits.
+        VersionUnfitError: it fits, but must not be resolved for production.
+    """
+    if reference == CHAMPION:
+        return champion(session, name)
+    if NUMBER.fullmatch(reference):
+        return get_version(session, name, reference)
+    if reference.startswith("as-of:"):
+        return champion_at(session, name, end_of_day(_parse_day(name, reference)))
+    model = get_model(session, name)
+    alias = get_alias(session, model.id, reference)
+    if alias is not None:
+        return session.get_one(ModelVersion, alias.version_id)
+    versions = list_versions(session, model.id)
+    unknown = UnknownVersionError(name, reference, [version.number for version in versions])
+    try:
+        wanted = SpecifierSet(reference)
+    except InvalidSpecifier:
+        raise unknown from None
+    fitting = [
+        version
+        for version in versions
+        if wanted.contains(version.number) and status_of(session, version) not in OUT_OF_USE
+    ]
+    if not fitting:
+        raise unknown
+    return fitting[-1]
+
+
+def end_of_day(day: date) -> datetime:
+    """Return the first moment after ``day``, in UTC: who is champion then scored that day."""
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+def _parse_day(name: str, reference: str) -> date:
+    try:
+        return date.fromisoformat(reference.removeprefix("as-of:"))
+    except ValueError as err:
+        raise UnknownVersionError(name, reference, ["as-of:YYYY-MM-DD"]) from err

@@ -1,0 +1,268 @@
+"""Scoring runs: what was claimed, what came of it, and which run each partition shows."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Date, Float, ForeignKey, Index, String, Text, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from registry.base import Base, UtcDateTime, now
+from registry.canonical import canonical_json
+from registry.errors import UnknownRunError
+from registry.events import append_event
+from registry.versions import ModelVersion
+
+PRODUCTION = "production"
+
+
+class Run(Base):
+    """One scoring of one partition, as it began. Rows are added and never edited."""
+
+    __tablename__ = "run"
+    __table_args__ = (Index("ix_run_partition", "model_id", "variant", "date"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), index=True)
+    variant: Mapped[str] = mapped_column(String(80))
+    dataset: Mapped[str] = mapped_column(String(63))
+    date: Mapped[date] = mapped_column(Date)
+    partition_digest: Mapped[str] = mapped_column(String(64))
+    table_version: Mapped[int]  # of the dataset's Delta table
+    epoch: Mapped[int]  # fencing number of (model, variant, date); a later claim has a higher one
+    lock_digest: Mapped[str] = mapped_column(String(64))
+    isolation: Mapped[str] = mapped_column(String(1))
+    trigger: Mapped[str] = mapped_column(String(20))  # score or backfill
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class RunOutcome(Base):
+    """How a run ended. A run without an outcome is under way, or its process died."""
+
+    __tablename__ = "run_outcome"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(20))  # succeeded, failed, superseded or crashed
+    rows: Mapped[int]
+    reason: Mapped[str] = mapped_column(Text)  # why it did not succeed, with the log's tail
+    resources: Mapped[str] = mapped_column(Text)  # canonical JSON: seconds, bytes, teardown
+    profile_digest: Mapped[str | None] = mapped_column(String(64))
+    table_version: Mapped[int | None]  # of the predictions table
+    ended_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Teardown(Base):
+    """That a run's environment and process were taken down; a run without one died before."""
+
+    __tablename__ = "teardown"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    seconds: Mapped[float] = mapped_column(Float)
+    clean: Mapped[bool]  # nothing of the scratch folder is left
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class ScoredPartition(Base):
+    """Present state of one (model, variant, date): the last claim and the run readers see."""
+
+    __tablename__ = "scored_partition"
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True)
+    variant: Mapped[str] = mapped_column(String(80), primary_key=True)
+    date: Mapped[date] = mapped_column(Date, primary_key=True)
+    epoch: Mapped[int]
+    claimed_by: Mapped[str] = mapped_column(ForeignKey("run.id"))
+    visible_run: Mapped[str | None] = mapped_column(ForeignKey("run.id"))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a run is about to do."""
+
+    variant: str
+    dataset: str
+    date: date
+    partition_digest: str
+    table_version: int
+    lock_digest: str
+    isolation: str
+    trigger: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What came of a run."""
+
+    state: str
+    rows: int = 0
+    reason: str = ""
+    resources: dict[str, Any] | None = None
+    profile_digest: str | None = None
+    table_version: int | None = None
+
+
+def claim_partition(session: Session, version: ModelVersion, claim: Claim) -> Run:
+    """Begin a run and take the partition from whoever claimed it before; flushes only.
+
+    The epoch it gets is higher than any before, which is what fences an older worker off: it
+    finds a higher one in the table, or in the registry, and ends as superseded. Numbers are
+    never handed out twice because the epoch is counted up under the writer's lock.
+    """
+    state = session.get(ScoredPartition, (version.model_id, claim.variant, claim.date))
+    run = Run(
+        id=f"{claim.date:%Y%m%d}-{secrets.token_hex(6)}",
+        model_id=version.model_id,
+        version_id=version.id,
+        epoch=1 if state is None else state.epoch + 1,
+        **vars(claim),
+    )
+    session.add(run)
+    session.flush()
+    if state is None:
+        session.add(
+            ScoredPartition(
+                model_id=run.model_id,
+                variant=run.variant,
+                date=run.date,
+                epoch=run.epoch,
+                claimed_by=run.id,
+                visible_run=None,
+            )
+        )
+    else:
+        state.epoch, state.claimed_by = run.epoch, run.id
+    session.flush()
+    return run
+
+
+def holds_claim(session: Session, run: Run) -> bool:
+    """Tell whether ``run`` is still the last that claimed its partition; reads only."""
+    state = session.get(ScoredPartition, (run.model_id, run.variant, run.date))
+    return state is not None and state.epoch == run.epoch
+
+
+def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
+    """Record how ``run`` ended, once; a success becomes visible beside its event.
+
+    Flushes, the caller commits. A second call returns the first outcome.
+    """
+    outcome = session.get(RunOutcome, run.id)
+    if outcome is not None:
+        return outcome
+    outcome = RunOutcome(
+        run_id=run.id,
+        state=ending.state,
+        rows=ending.rows,
+        reason=ending.reason,
+        resources=canonical_json(ending.resources or {}).decode(),
+        profile_digest=ending.profile_digest,
+        table_version=ending.table_version,
+    )
+    session.add(outcome)
+    if ending.state == "succeeded":
+        session.execute(
+            update(ScoredPartition)
+            .where(
+                ScoredPartition.model_id == run.model_id,
+                ScoredPartition.variant == run.variant,
+                ScoredPartition.date == run.date,
+            )
+            .values(visible_run=run.id)
+        )
+    session.flush()
+    append_event(
+        session,
+        run.model_id,
+        f"run {ending.state}",
+        {
+            "run": run.id,
+            "version_id": run.version_id,
+            "variant": run.variant,
+            "date": run.date.isoformat(),
+            "partition": run.partition_digest,
+            "rows": ending.rows,
+            "reason": ending.reason[:400],
+        },
+    )
+    return outcome
+
+
+def record_teardown(session: Session, run: Run, seconds: float, clean: bool) -> None:
+    """Record that nothing of ``run`` is left on the machine; flushes, the caller commits."""
+    session.add(Teardown(run_id=run.id, seconds=seconds, clean=clean))
+    session.flush()
+
+
+def teardown_of(session: Session, run: Run) -> Teardown | None:
+    """Return the record of ``run``'s teardown, None where its process died first; reads only."""
+    return session.get(Teardown, run.id)
+
+
+def unsettled_runs(session: Session, model_id: int, variant: str, day: date) -> list[Run]:
+    """Return runs of a partition that have no outcome, oldest first; reads only."""
+    return list(
+        session.scalars(
+            select(Run)
+            .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
+            .where(Run.model_id == model_id, Run.variant == variant, Run.date == day)
+            .where(RunOutcome.run_id.is_(None))
+            .order_by(Run.epoch)
+        )
+    )
+
+
+def visible_runs(
+    session: Session, model_id: int, variant: str, start: date, end: date
+) -> dict[date, Run]:
+    """Return the run whose rows readers see, by day; reads only."""
+    rows = session.scalars(
+        select(Run)
+        .join(ScoredPartition, ScoredPartition.visible_run == Run.id)
+        .where(Run.model_id == model_id, Run.variant == variant)
+        .where(Run.date >= start, Run.date <= end)
+    )
+    return {run.date: run for run in rows}
+
+
+def last_outcomes(
+    session: Session, model_id: int, variant: str, start: date, end: date
+) -> dict[date, RunOutcome | None]:
+    """Return how the last run of each claimed day ended, None where it has not; reads only."""
+    rows = session.execute(
+        select(Run.date, RunOutcome)
+        .join(ScoredPartition, ScoredPartition.claimed_by == Run.id)
+        .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
+        .where(Run.model_id == model_id, Run.variant == variant)
+        .where(Run.date >= start, Run.date <= end)
+    )
+    return dict(rows.tuples().all())
+
+
+def list_runs(session: Session, version: ModelVersion) -> list[tuple[Run, RunOutcome | None]]:
+    """Return the runs of ``version`` with their outcomes, oldest first; reads only."""
+    rows = session.execute(
+        select(Run, RunOutcome)
+        .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
+        .where(Run.version_id == version.id)
+        .order_by(Run.started_at)
+    )
+    return [(run, outcome) for run, outcome in rows]
+
+
+def get_run(session: Session, run_id: str) -> Run:
+    """Return the run called ``run_id``; reads only.
+
+    Raises:
+        UnknownRunError: there is none.
+    """
+    run = session.get(Run, run_id)
+    if run is None:
+        raise UnknownRunError(run_id)
+    return run
+
+
+def outcome_of(session: Session, run: Run) -> RunOutcome | None:
+    """Return how ``run`` ended, None where it has not; reads only."""
+    return session.get(RunOutcome, run.id)
