@@ -1,0 +1,1 @@
+"""The steps that flows call; they know the registry, and nothing of flows or schedules."""

@@ -1,0 +1,147 @@
+"""Transient environments: built fresh from a lock with hashes, offline, and torn down."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+
+from registry.canonical import digest_bytes
+from tasks.errors import EnvironmentBuildError
+
+BUILD_TIMEOUT_S = 900  # a cold build downloads about 130 MB
+_HINTS = (
+    ("hash mismatch", "A package was changed at its source; make the lock again."),
+    ("no solution", "A locked package is gone or has no wheel for this Python."),
+    ("not found in the package registry", "A locked package is gone; make the lock again."),
+)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One built environment and the scratch folder it stands in."""
+
+    folder: Path  # scratch; holds env/, work/ and out/
+    python: Path
+    lock_digest: str
+    build_s: float
+    offline: bool  # False: the cache was cold and packages were downloaded
+    teardown_s: list[float] = field(default_factory=list)  # filled when it is gone
+
+
+def interpreter() -> str:
+    """Return this interpreter as manifests name it."""
+    return f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+
+
+def machine() -> str:
+    """Return this platform as manifests and verifications name it."""
+    facts = os.uname()
+    return f"{facts.sysname.lower()} {facts.machine}"
+
+
+@contextmanager
+def built_environment(scratch: Path, model: str, lock: bytes) -> Iterator[Environment]:
+    """Build an environment from ``lock``, give it, and tear it down in every case.
+
+    The warm cache is asked first and the network only where a package is missing from it; both
+    check every hash, and no package is ever built from source.
+
+    Raises:
+        EnvironmentBuildError: a package is gone, has another hash or no wheel.
+    """
+    started = time.perf_counter()
+    folder = _make_scratch(scratch)
+    environment: Environment | None = None
+    try:
+        (folder / "work").mkdir()
+        (folder / "out").mkdir()
+        lock_path = folder / "requirements.lock"
+        lock_path.write_bytes(lock)
+        offline = _build(folder, model, lock_path)
+        environment = Environment(
+            folder=folder,
+            python=folder / "env" / "bin" / "python",
+            lock_digest=digest_bytes(lock),
+            build_s=time.perf_counter() - started,
+            offline=offline,
+        )
+        yield environment
+    finally:
+        started = time.perf_counter()
+        shutil.rmtree(folder, ignore_errors=True)
+        if environment is not None:
+            environment.teardown_s.append(time.perf_counter() - started)
+
+
+def sweep_scratch(scratch: Path) -> int:
+    """Remove what processes that died left in ``scratch``; return how many folders."""
+    removed = 0
+    for folder in scratch.glob("run-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _make_scratch(scratch: Path) -> Path:
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        if Path("/proc").is_dir():
+            sweep_scratch(scratch)
+        return Path(mkdtemp(dir=scratch, prefix=f"run-{os.getpid()}-"))
+    except OSError as err:
+        raise EnvironmentBuildError(
+            str(scratch), f"no scratch folder ({err.strerror})", "Free space or fix its rights."
+        ) from err
+
+
+def _build(folder: Path, model: str, lock: Path) -> bool:
+    env = folder / "env"
+    base = getattr(sys, "_base_executable", sys.executable)
+    _uv(model, ["venv", "--no-project", "--offline", "--python", str(base), str(env)])
+    sync = ["pip", "sync", "--python", str(env), "--require-hashes", "--only-binary", ":all:"]
+    try:
+        _uv(model, [*sync, "--offline", str(lock)])
+    except EnvironmentBuildError:
+        _uv(model, [*sync, str(lock)])
+        return False
+    return True
+
+
+def _uv(model: str, arguments: list[str]) -> None:
+    import uv
+
+    command = [uv.find_uv_bin(), "--quiet", "--no-python-downloads", *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as err:
+        raise EnvironmentBuildError(
+            model, f"uv did not finish in {BUILD_TIMEOUT_S} s", "Check the network."
+        ) from err
+    if done.returncode:
+        raise EnvironmentBuildError(model, *_explain(done.stderr))
+
+
+def _explain(stderr: str) -> tuple[str, str]:
+    lines = [line.strip(" ×╰─▶│├") for line in stderr.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("warning")]
+    said = " ".join(lines)[:400] or "uv gave no reason"
+    lowered = said.casefold()
+    for sign, remedy in _HINTS:
+        if sign in lowered:
+            return said, remedy
+    return said, "Make the lock again: uv pip compile --universal --generate-hashes model.py."

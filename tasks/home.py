@@ -1,0 +1,133 @@
+"""Where everything lies: the home, the lab, the lake, the registry; read once at the edge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from registry import Registry
+from registry.policy import Policy, load_policy
+from tasks.errors import SettingsError
+
+SETTINGS = (
+    "PILOTLINE_HOME",
+    "PILOTLINE_LAB",
+    "PILOTLINE_REGISTRY_URL",
+    "PILOTLINE_BLOBS",
+    "PILOTLINE_LAKE",
+)
+
+
+@dataclass(frozen=True)
+class Home:
+    """The places of one factory, all absolute."""
+
+    root: Path
+    lab: Path
+    blobs: Path
+    lake: Path
+    registry_url: str = field(repr=False)  # may hold a password
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of transient environments; empty between runs."""
+        return self.root / "scratch"
+
+    @property
+    def bytecode(self) -> Path:
+        """Folder of compiled bytecode, one folder a lock and interpreter."""
+        return self.root / "cache" / "bytecode"
+
+    @property
+    def prefect(self) -> Path:
+        """Prefect's own home."""
+        return self.root / "prefect"
+
+    @property
+    def policy_path(self) -> Path:
+        """The policy: the home's own where it has one, else the project's."""
+        own = self.root / "policy.toml"
+        return own if own.exists() else self.lab.parent / "deployments" / "policy.toml"
+
+    def open_registry(self) -> Registry:
+        """Return the registry, open; the caller closes it.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        return Registry(self.registry_url, self.blobs)
+
+    def load_policy(self) -> Policy:
+        """Return the factory's policy.
+
+        Raises:
+            PolicyError: its file is missing or wrong.
+        """
+        return load_policy(self.policy_path)
+
+    def make(self) -> None:
+        """Make the home's folder.
+
+        Raises:
+            SettingsError: it cannot be made or written.
+        """
+        probe = self.root / ".writable"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as err:
+            raise SettingsError(
+                f"Home {str(self.root)!r}",
+                f"cannot be written ({err.strerror})",
+                "Fix its rights, or set PILOTLINE_HOME to another folder.",
+            ) from err
+
+
+def find_home(environment: Mapping[str, str], folder: Path) -> Home:
+    """Return the home that the settings name, by default beside the ``lab`` above ``folder``.
+
+    Raises:
+        SettingsError: no lab is found and no home is named, or a place is not a folder's path.
+    """
+    lab = _find_lab(environment, folder)
+    named = environment.get("PILOTLINE_HOME")
+    if not named and lab is None:
+        raise SettingsError(
+            "PILOTLINE_HOME",
+            f"not set, and no folder 'lab' in {str(folder)!r} or above",
+            "Run inside the project, or set PILOTLINE_HOME.",
+        )
+    if named:
+        root = Path(named).expanduser().absolute()
+    elif lab is not None:
+        root = lab.parent / ".pilotline"
+    default_url = f"sqlite:///{root / 'registry.db'}"
+    return Home(
+        root=root,
+        lab=lab or root.parent / "lab",
+        blobs=_folder(environment, "PILOTLINE_BLOBS", root / "blobs"),
+        lake=_folder(environment, "PILOTLINE_LAKE", root / "lake"),
+        registry_url=environment.get("PILOTLINE_REGISTRY_URL") or default_url,
+    )
+
+
+def _find_lab(environment: Mapping[str, str], folder: Path) -> Path | None:
+    named = environment.get("PILOTLINE_LAB")
+    if named:
+        return Path(named).expanduser().absolute()
+    start = folder.absolute()
+    for candidate in (start, *start.parents):
+        if (candidate / "lab").is_dir():
+            return candidate / "lab"
+    return None
+
+
+def _folder(environment: Mapping[str, str], setting: str, default: Path) -> Path:
+    value = environment.get(setting)
+    if not value:
+        return default
+    if "://" in value:
+        raise SettingsError(
+            setting, f"{value!r} is not a folder", "This release keeps it in a folder."
+        )
+    return Path(value).expanduser().absolute()

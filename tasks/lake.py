@@ -1,0 +1,153 @@
+"""Delta tables: made so that pinned versions stay, replaced one partition at a time, streamed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from tasks.errors import LakeError
+
+# Without these the automatic checkpoint deletes log files after 30 days, and time travel to the
+# versions that models were trained on with them (deltalake 1.6).
+CONFIGURATION: dict[str, str | None] = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.deletedFileRetentionDuration": "interval 36500 days",
+}
+
+
+def accepted_path(lake: Path, dataset: str) -> Path:
+    """Return the table of a dataset's accepted rows."""
+    return lake / "datasets" / dataset / "accepted"
+
+
+def quarantine_path(lake: Path, dataset: str) -> Path:
+    """Return the table of a dataset's broken rows."""
+    return lake / "datasets" / dataset / "quarantine"
+
+
+def predictions_path(lake: Path, model: str) -> Path:
+    """Return the table of a model's predictions."""
+    return lake / "predictions" / model
+
+
+def open_table(path: Path, version: int | None = None) -> DeltaTable:
+    """Return the table at ``path``, at ``version`` where given.
+
+    Raises:
+        LakeError: there is no table, or not that version.
+    """
+    try:
+        return DeltaTable(str(path), version=version)
+    except (TableNotFoundError, DeltaError, OSError) as err:
+        at = "" if version is None else f" at version {version}"
+        raise LakeError(
+            path.name, f"cannot be opened{at} ({_short(err)})", "Check PILOTLINE_LAKE."
+        ) from err
+
+
+def ensure_table(path: Path, schema: pa.Schema, partition_by: Sequence[str]) -> DeltaTable:
+    """Return the table at ``path``, made with ``schema`` if it is new.
+
+    Raises:
+        LakeError: it exists with other columns, or cannot be made.
+    """
+    try:
+        if not DeltaTable.is_deltatable(str(path)):
+            # "ignore": another process may have made it since.
+            DeltaTable.create(
+                str(path),
+                schema=schema,
+                mode="ignore",
+                partition_by=list(partition_by),
+                configuration=CONFIGURATION,
+            )
+    except (DeltaError, OSError) as err:
+        raise LakeError(
+            path.name, f"cannot be made ({_short(err)})", "Free space or fix rights."
+        ) from err
+    table = open_table(path)
+    found = pa.schema(table.schema().to_arrow())
+    if _columns(found) != _columns(schema):
+        raise LakeError(
+            path.name,
+            f"has columns {_columns(found)}, expected {_columns(schema)}",
+            "Its declared columns changed: give the dataset or model a new name.",
+        )
+    return table
+
+
+def replace_partition(
+    table: DeltaTable,
+    rows: pa.RecordBatchReader | pa.Table,
+    predicate: str,
+    metadata: Mapping[str, str],
+    transaction: tuple[str, int] | None = None,
+) -> int:
+    """Replace the rows that ``predicate`` names in one commit and return the table's version.
+
+    The commit is made on this handle alone, without retries: whoever committed since makes it
+    fail, and what a handle said before its commit is what the commit was decided on.
+
+    Raises:
+        DeltaError: the commit was refused, or its reply was lost; look before trying again.
+    """
+    transactions = [Transaction(*transaction)] if transaction else None
+    before = table.version()
+    write_deltalake(
+        table,
+        rows,
+        mode="overwrite",
+        predicate=predicate,
+        commit_properties=CommitProperties(
+            custom_metadata=dict(metadata),
+            app_transactions=transactions,
+            max_commit_retries=0,
+        ),
+    )
+    return before + 1
+
+
+def scan(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.RecordBatchReader:
+    """Return the rows that ``predicate`` names as a stream, in the types of ``schema``.
+
+    Args:
+        table: an open table, at the version to read.
+        schema: the columns to read and their types.
+        predicate: SQL over the table's columns; None reads every row.
+    """
+    stream = pa.RecordBatchReader.from_stream(table.scan(list(schema.names), predicate))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in stream:
+            # Texts come as string_view, which little outside Arrow reads.
+            yield batch.select(schema.names).cast(schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def read(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.Table:
+    """Return the rows that ``predicate`` names, all in memory."""
+    return scan(table, schema, predicate).read_all()
+
+
+def on_day(column: str, day: date) -> str:
+    """Return the predicate for one day."""
+    return f"{column} = '{day.isoformat()}'"
+
+
+def on_days(column: str, days: Sequence[date]) -> str:
+    """Return the predicate for several days."""
+    listed = ", ".join(f"'{day.isoformat()}'" for day in days)
+    return f"{column} in ({listed})"
+
+
+def _columns(schema: pa.Schema) -> dict[str, str]:
+    return {field.name: str(field.type).replace("string_view", "string") for field in schema}
+
+
+def _short(err: Exception) -> str:
+    return str(err).splitlines()[0][:200]

@@ -1,0 +1,327 @@
+"""Model folders of the lab: what a model reads, how it is judged, watched and retrained."""
+
+import ast
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from registry.models import ModelFacts
+from registry.names import check_name
+from tasks.errors import LabError, UnknownFolderError
+from tasks.toml_table import Table, read_toml
+
+# What a model folder must hold, and what each file is for in the manifest.
+FILES: Mapping[str, str] = {
+    "model.toml": "config",
+    "model.py": "script",
+    "requirements.lock": "lock",
+    "README.md": "card",
+}
+METRICS = ("roc_auc", "brier", "brier_skill", "log_loss")
+DISTANCES = ("jensen_shannon", "psi", "wasserstein")
+OUTPUT_TYPES = ("string", "int64", "float64", "bool")
+# PEP 723: a block of comment lines between "# /// script" and "# ///".
+HEADER = re.compile(r"(?m)^# /// script$\s(?P<body>(^#(| .*)$\s)+)^# ///$")
+PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)")
+
+
+@dataclass(frozen=True)
+class MetricRule:
+    """How good a metric must be."""
+
+    min: float | None  # at least this on the held-out days
+    tolerance: float | None  # at most this much worse than the champion
+
+
+@dataclass(frozen=True)
+class Drift:
+    """When the world has moved away from what the model learned."""
+
+    window_days: int
+    persistence: int  # windows in a row
+    watch: Mapping[str, Mapping[str, float]]  # column -> distance -> threshold
+    fires_when: str  # any or all of the watched distances
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """How often a model may be retrained, counted in data dates."""
+
+    cooldown_days: int
+    max_per_quarter: int
+    train_partitions: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a version may cost in its real environment."""
+
+    rows_per_s: float
+    memory_mib: int
+    deadline_s: float
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What ``model.toml`` says."""
+
+    facts: ModelFacts
+    author: str
+    input: str  # the dataset it reads
+    features: tuple[str, ...]
+    actuals: str  # the dataset that brings the truth later
+    target: str
+    predictions: Mapping[str, str]  # column -> type
+    params: Mapping[str, Any]
+    holdout_partitions: int
+    metrics: Mapping[str, MetricRule]
+    budget: Budget
+    drift: Drift
+    retraining: Retraining
+
+    @property
+    def name(self) -> str:
+        """The model's name, which is its folder's."""
+        return self.facts.name
+
+    @property
+    def score_column(self) -> str:
+        """The prediction that metrics judge: the first declared one."""
+        return next(iter(self.predictions))
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A checked model folder: what it says, and its files' bytes."""
+
+    spec: ModelSpec
+    files: Mapping[str, bytes]  # path -> bytes
+
+
+def list_model_folders(lab: Path) -> list[str]:
+    """Return the names of the lab's model folders."""
+    return sorted(path.parent.name for path in lab.glob("models/*/model.toml"))
+
+
+def load_model_folder(lab: Path, name: str) -> ModelFolder:
+    """Return ``lab/models/<name>/``, checked without running any of it.
+
+    Raises:
+        NameRefusedError: the name is outside the allowed form.
+        UnknownFolderError: there is no such folder.
+        LabError: a file is missing, stale or wrong.
+    """
+    check_name(name)
+    folder = lab / "models" / name
+    if not folder.is_dir():
+        raise UnknownFolderError("model", name, list_model_folders(lab))
+    return read_model_folder(folder, name, f"lab/models/{name}")
+
+
+def read_model_folder(folder: Path, name: str, where: str) -> ModelFolder:
+    """Return a model folder that stands anywhere, checked without running any of it.
+
+    Raises:
+        LabError: a file is missing, stale or wrong.
+    """
+    files = {}
+    for path in FILES:
+        try:
+            files[path] = (folder / path).read_bytes()
+        except FileNotFoundError as err:
+            raise LabError(f"{where}/{path}", "the file is missing", _REMEDIES[path]) from err
+    spec = _read_spec(folder / "model.toml", name, f"{where}/model.toml")
+    header = _check_script(files["model.py"], f"{where}/model.py")
+    _check_lock(files["requirements.lock"], header, f"{where}/requirements.lock")
+    return ModelFolder(spec, files)
+
+
+_REMEDIES = {
+    "model.toml": "It says what the model reads and how it is judged; the README shows one.",
+    "model.py": "It holds train and predict; the README shows one.",
+    "requirements.lock": "Make it: uv pip compile --universal --generate-hashes model.py "
+    "-o requirements.lock.",
+    "README.md": "Write the model card: what it is for, what it learned from, its limits.",
+}
+
+
+def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
+    top = read_toml(path, where).only(
+        "model", "data", "predictions", "params", "evaluation", "budget", "drift", "retraining"
+    )
+    about = top.table("model").only("name", "owner", "author", "description", "tags")
+    if about.get("name", str) != name:
+        raise LabError(about.where, f"name is {about.get('name', str)!r}", f"Expected {name!r}.")
+    data = top.table("data").only("inputs", "features", "actuals", "target")
+    inputs = data.names("inputs")
+    if len(inputs) != 1:
+        raise LabError(data.where, f"inputs are {list(inputs)}", "This release reads one dataset.")
+    features = data.names("features")
+    if not features or data.get("target", str) in features:
+        raise LabError(
+            data.where, "features are empty or hold the target", "Name what is known beforehand."
+        )
+    evaluation = top.table("evaluation").only("holdout_partitions", "metrics")
+    budget = top.table("budget").only("rows_per_s", "memory_mib", "deadline_s")
+    return ModelSpec(
+        facts=ModelFacts(
+            name,
+            about.get("owner", str),
+            about.get("description", str),
+            about.names("tags", []),
+        ),
+        author=about.get("author", str),
+        input=inputs[0],
+        features=features,
+        actuals=data.get("actuals", str),
+        target=data.get("target", str),
+        predictions=_predictions(top.table("predictions")),
+        params=_params(top.table("params", needed=False)),
+        holdout_partitions=_at_least_one(evaluation, "holdout_partitions"),
+        metrics=_metrics(evaluation.table("metrics")),
+        budget=Budget(
+            budget.get("rows_per_s", float),
+            _at_least_one(budget, "memory_mib"),
+            budget.get("deadline_s", float, 600.0),
+        ),
+        drift=_drift(top.table("drift"), features),
+        retraining=_retraining(top.table("retraining")),
+    )
+
+
+def _predictions(table: Table) -> dict[str, str]:
+    for name, kind in table.values.items():
+        if kind not in OUTPUT_TYPES:
+            raise LabError(
+                table.where, f"{name!r} is {kind!r}", f"Types: {', '.join(OUTPUT_TYPES)}."
+            )
+    if not table.values:
+        raise LabError(table.where, "no column is declared", 'Write probability = "float64".')
+    if next(iter(table.values.values())) != "float64":
+        raise LabError(
+            table.where, "the first column is no float64", "The metrics judge the first column."
+        )
+    return dict(table.values)
+
+
+def _params(table: Table) -> dict[str, Any]:
+    try:
+        return dict(json.loads(json.dumps(table.values)))
+    except TypeError as err:
+        raise LabError(table.where, f"not plain values ({err})", "No dates or times here.") from err
+
+
+def _metrics(table: Table) -> dict[str, MetricRule]:
+    rules = {}
+    for name in table.values:
+        rule = table.table(name).only("min", "tolerance")
+        if name not in METRICS:
+            raise LabError(table.where, f"unknown metric {name!r}", f"Known: {', '.join(METRICS)}.")
+        rules[name] = MetricRule(
+            rule.get("min", float) if "min" in rule.values else None,
+            rule.get("tolerance", float) if "tolerance" in rule.values else None,
+        )
+    if not rules:
+        raise LabError(table.where, "no metric is named", "Write roc_auc = { min = 0.6 }.")
+    return rules
+
+
+def _drift(table: Table, features: tuple[str, ...]) -> Drift:
+    table.only("window_days", "persistence", "watch", "fires_when")
+    watched = table.table("watch")
+    watch = {}
+    for column in watched.values:
+        if column not in features:
+            raise LabError(watched.where, f"{column!r} is no feature", f"Known: {features}.")
+        distances = watched.table(column).only(*DISTANCES)
+        watch[column] = {name: distances.get(name, float) for name in distances.values}
+    fires_when = table.get("fires_when", str, "any")
+    if fires_when not in ("any", "all"):
+        raise LabError(table.where, f"fires_when is {fires_when!r}", "Expected 'any' or 'all'.")
+    return Drift(
+        _at_least_one(table, "window_days"), _at_least_one(table, "persistence"), watch, fires_when
+    )
+
+
+def _retraining(table: Table) -> Retraining:
+    table.only("cooldown_days", "max_per_quarter", "train_partitions")
+    return Retraining(
+        table.get("cooldown_days", int),
+        table.get("max_per_quarter", int),
+        _at_least_one(table, "train_partitions"),
+    )
+
+
+def _at_least_one(table: Table, key: str) -> int:
+    value = table.get(key, int)
+    if value < 1:
+        raise LabError(table.where, f"{key} is {value}", "Expected at least 1.")
+    return value
+
+
+def _check_script(source: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as err:
+        line = getattr(err, "lineno", None)
+        raise LabError(where, f"syntax error in line {line}: {err}", "Mend the line.") from err
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for name in ("train", "predict"):
+        if name not in defined:
+            raise LabError(where, f"no function {name!r}", "Define train and predict at top level.")
+    if ("save" in defined) != ("load" in defined):
+        raise LabError(where, "defines one of save and load", "Define both, or neither.")
+    block = HEADER.search(source.decode("utf-8", "replace"))
+    if block is None:
+        raise LabError(where, "no PEP 723 header", "Open it with '# /// script' and dependencies.")
+    lines = [line[2:] if line.startswith("# ") else "" for line in block["body"].splitlines()]
+    try:
+        return tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError as err:
+        raise LabError(where, f"the PEP 723 header is not TOML ({err})", "Mend it.") from err
+
+
+def _check_lock(lock: bytes, header: Mapping[str, Any], where: str) -> None:
+    """Refuse a lock that does not give what the script's header asks for."""
+    pinned: dict[str, list[str]] = {}
+    for line in lock.decode("utf-8", "replace").splitlines():
+        if match := PINNED.match(line):
+            pinned.setdefault(canonicalize_name(match["name"]), []).append(match["version"])
+    remake = _REMEDIES["requirements.lock"]
+    if not pinned or b"--hash=sha256:" not in lock:
+        raise LabError(where, "pins no package with a hash", remake)
+    for text in header.get("dependencies", []):
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement as err:
+            raise LabError(where, f"the header names {text!r} ({err})", "Mend model.py.") from err
+        versions = pinned.get(canonicalize_name(wanted.name))
+        if not versions:
+            raise LabError(where, f"stale: the header asks for {text!r}, it pins none", remake)
+        if not any(wanted.specifier.contains(version, prereleases=True) for version in versions):
+            raise LabError(
+                where, f"stale: the header asks for {text!r}, it pins {versions[0]}", remake
+            )
+    if "pyarrow" not in pinned or "pandas" not in pinned:
+        raise LabError(where, "pins no pandas or pyarrow", "Add both to model.py's header.")
+    _check_python(header, where)
+
+
+def _check_python(header: Mapping[str, Any], where: str) -> None:
+    import platform
+
+    wanted = header.get("requires-python", "")
+    if wanted and not SpecifierSet(wanted).contains(platform.python_version()):
+        raise LabError(
+            where,
+            f"the header asks for Python {wanted}, this is {platform.python_version()}",
+            "Run pilotline with such a Python.",
+        )

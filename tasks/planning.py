@@ -1,0 +1,97 @@
+"""The plan of a backfill: what each day shows now, and which version is to score it."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from sqlalchemy.orm import Session
+
+from registry import Registry
+from registry.errors import NoChampionError, VersionUnfitError
+from registry.ingests import list_partitions
+from registry.models import get_model
+from registry.promotions import champion, champion_at, promoted_version
+from registry.references import end_of_day
+from registry.runs import PRODUCTION, last_outcomes, visible_runs
+from registry.versions import ModelVersion
+from tasks.errors import NothingToDoError
+
+TO_DO = ("missing", "failed", "stale", "other version")
+
+
+@dataclass(frozen=True)
+class PlannedDay:
+    """One day of a backfill."""
+
+    date: date
+    state: str  # done, blocked, or one of TO_DO
+    number: str  # the version to score it; empty where none may
+    reason: str
+
+
+def plan_backfill(
+    registry: Registry, name: str, dataset: str, start: date, end: date, using: str
+) -> list[PlannedDay]:
+    """Return what is to be done for each day of the range; changes nothing.
+
+    Args:
+        registry: the registry.
+        name: the model.
+        dataset: what it reads.
+        start: first day.
+        end: last day, included.
+        using: ``champion``, ``as-of`` (each day's own champion) or a version number.
+
+    Raises:
+        NothingToDoError: the range is empty.
+        UnknownModelError, UnknownVersionError, NoChampionError, VersionUnfitError: nothing may
+            be resolved for production.
+    """
+    if end < start:
+        raise NothingToDoError(
+            f"Backfill of {name!r}", f"{end} is before {start}", "Swap --start and --end."
+        )
+    days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
+    with registry.read() as session:
+        model = get_model(session, name)
+        partitions = {p.date: p for p in list_partitions(session, dataset, start, end)}
+        shown = visible_runs(session, model.id, PRODUCTION, start, end)
+        outcomes = last_outcomes(session, model.id, PRODUCTION, start, end)
+        fixed = None if using == "as-of" else _resolve(session, name, using)
+        plan = []
+        for day in days:
+            version, problem = fixed, ""
+            if using == "as-of":
+                version, problem = _as_of(session, name, day)
+            if day not in partitions:
+                problem = f"{dataset} {day} is not ingested"
+            if version is None or problem:
+                plan.append(PlannedDay(day, "blocked", "", problem))
+                continue
+            run = shown.get(day)
+            number = version.number
+            if run is None:
+                failed = outcomes.get(day)
+                state = "failed" if failed is not None and failed.state == "failed" else "missing"
+                reason = failed.reason.splitlines()[0] if state == "failed" and failed else ""
+                plan.append(PlannedDay(day, state, number, reason))
+            elif run.partition_digest != partitions[day].partition_digest:
+                plan.append(PlannedDay(day, "stale", number, "its rows changed since"))
+            elif run.version_id != version.id:
+                before = session.get_one(ModelVersion, run.version_id).number
+                plan.append(PlannedDay(day, "other version", number, f"shows {before}"))
+            else:
+                plan.append(PlannedDay(day, "done", number, ""))
+    return plan
+
+
+def _resolve(session: Session, name: str, using: str) -> ModelVersion:
+    return (
+        champion(session, name) if using == "champion" else promoted_version(session, name, using)
+    )
+
+
+def _as_of(session: Session, name: str, day: date) -> tuple[ModelVersion | None, str]:
+    try:
+        return champion_at(session, name, end_of_day(day)), ""
+    except (NoChampionError, VersionUnfitError) as err:
+        return None, str(err).split(". ")[0]

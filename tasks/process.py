@@ -1,0 +1,133 @@
+"""Starting a model's process in a built environment: its files, settings and limits."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+
+from tasks.bundle import ARTIFACT
+from tasks.environments import Environment, interpreter
+from tasks.errors import ChildError
+from tasks.home import Home
+from tasks.model_folder import ModelFolder
+from tasks.runner import Child
+from tasks.sandbox import Places, Tier, compile_bytecode, launch_python
+
+MAX_ARTIFACT_BYTES = 4 << 30
+SCRATCH_FILE_BYTES = 1 << 30  # the largest file a scoring child may write, in its own memory disk
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a model's processes run: an environment, a tier, a home."""
+
+    home: Home
+    environment: Environment
+    tier: Tier
+
+
+@contextmanager
+def scoring_child(
+    room: Room, folder: ModelFolder, artifact: Mapping[str, bytes]
+) -> Iterator[Child]:
+    """Give a child that holds the trained model; end it in every case.
+
+    Raises:
+        ChildError: it did not end cleanly.
+    """
+    path = _lay_out(room, folder, artifact)
+    limits = {
+        "memory_bytes": folder.spec.budget.memory_mib << 20,
+        "file_bytes": SCRATCH_FILE_BYTES,
+    }
+    with _child(room, folder, path, None, {"mode": "score", **limits}) as child:
+        yield child
+
+
+@contextmanager
+def training_child(room: Room, folder: ModelFolder) -> Iterator[Child]:
+    """Give a child that trains; what it saved is read by ``collect_artifact`` afterwards."""
+    path = _lay_out(room, folder, {})
+    out = room.environment.folder / "out"
+    with _child(room, folder, path, out, {"mode": "train", "params": folder.spec.params}) as child:
+        yield child
+
+
+def collect_artifact(environment: Environment, model: str) -> dict[str, bytes]:
+    """Return what the training child saved, path -> content; links and devices are refused.
+
+    Raises:
+        ChildError: it saved nothing, too much, or something that is no plain file.
+    """
+    root = environment.folder / "out"
+    found: dict[str, bytes] = {}
+    size = 0
+    for base, folders, names in os.walk(root):
+        for name in (*folders, *names):
+            path = Path(base) / name
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise ChildError(model, f"saved {name!r}, which is no plain file")
+        for name in names:
+            path = Path(base) / name
+            size += path.stat().st_size
+            if size > MAX_ARTIFACT_BYTES:
+                raise ChildError(model, f"saved more than {MAX_ARTIFACT_BYTES >> 30} GiB")
+            found[path.relative_to(root).as_posix()] = path.read_bytes()
+    if not found:
+        raise ChildError(model, "saved nothing; save must write into the folder it is given")
+    return found
+
+
+def _lay_out(room: Room, folder: ModelFolder, artifact: Mapping[str, bytes]) -> Path:
+    """Write the version's files for the child, fresh for each one."""
+    root = room.environment.folder / "model"
+    shutil.rmtree(root, ignore_errors=True)
+    contents = {path: data for path, data in folder.files.items() if path.endswith(".py")}
+    contents |= {ARTIFACT + path: data for path, data in artifact.items()}
+    for path, data in contents.items():
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return root
+
+
+@contextmanager
+def _child(
+    room: Room,
+    folder: ModelFolder,
+    model: Path,
+    out: Path | None,
+    settings: Mapping[str, object],
+) -> Iterator[Child]:
+    environment, work = room.environment, room.environment.folder / "work"
+    harness = package_files("tasks").joinpath("harness.py").read_bytes()
+    (work / "harness.py").write_bytes(harness)
+    bytecode = room.home.bytecode / f"{environment.lock_digest[:16]}-{interpreter()}".replace(
+        " ", "-"
+    )
+    places = Places(
+        environment=environment.folder / "env",
+        model=model,
+        work=work,
+        out=out,
+        bytecode=bytecode if bytecode.is_dir() else None,
+    )
+    launch = launch_python(room.tier, places)
+    control = os.pipe()
+    facts = dict(settings) | {
+        "model": launch.model,
+        "artifact": f"{launch.model}/{ARTIFACT.rstrip('/')}",
+        "out": launch.out,
+        "control_fd": control[1],
+        "outputs": dict(folder.spec.predictions),
+    }
+    (work / "settings.json").write_text(json.dumps(facts), "utf-8")
+    child = Child(folder.spec.name, launch, control, folder.spec.budget.deadline_s)
+    with child:
+        yield child
+        child.finish()
+    compile_bytecode(room.tier, environment.folder / "env", bytecode, child.usage.imported)

@@ -1,0 +1,324 @@
+"""A model's process seen from the parent: streams in and out, control, log, deadline, usage."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import IO, Any, Self
+
+import pyarrow as pa
+
+from tasks.errors import ChildError
+from tasks.sandbox import Launch
+
+BUFFER = 1 << 20  # pyarrow's reads from an unbuffered pipe come back short
+LOG_TAIL_BYTES = 64 * 1024  # the last of the child's log that is kept
+LOG_TAIL_LINES = 12
+CONTROL_LINE_BYTES = 1 << 20  # a longer line is no message of ours
+EXIT_WAIT_S = 5.0  # how long a child may take to end after its input ended
+REPLY_WAIT_S = 10.0  # how long after its last byte a child may take to say how it went
+
+
+@dataclass
+class Usage:
+    """What a child used; the kernel's own account of a walled child ends with bubblewrap."""
+
+    cpu_s: float = 0.0  # as the child says
+    peak_mib: float = 0.0  # as the child says
+    start_s: float = 0.0  # from spawn to ready
+    predict_s: float = 0.0  # inside predict, as the child says
+    bytes_in: int = 0
+    bytes_out: int = 0
+    imported: list[str] = field(default_factory=list)  # source files, as the child says
+
+
+class Child:
+    """A running model. Use it in a ``with`` statement, in the thread that makes it.
+
+    bubblewrap's ``--die-with-parent`` fires when the spawning *thread* ends, so the thread that
+    opens a child must live as long as it does.
+    """
+
+    def __init__(self, model: str, launch: Launch, control: tuple[int, int], deadline_s: float):
+        self.model = model
+        self.usage = Usage()
+        self._launch = launch
+        self._control_read, self._control_write = control
+        self._deadline_s = deadline_s
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._log = bytearray()
+        self._overdue = False
+        self._stream = 0
+        self._ready = False
+
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        self._process = subprocess.Popen(
+            self._launch.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(self._control_write,),
+            env=self._launch.variables,
+            start_new_session=True,
+            bufsize=0,
+        )
+        os.close(self._control_write)
+        assert self._process.stdin
+        assert self._process.stdout
+        assert self._process.stderr
+        self._source = os.fdopen(os.dup(self._process.stdin.fileno()), "wb", BUFFER)
+        self._process.stdin.close()
+        self._sink = os.fdopen(os.dup(self._process.stdout.fileno()), "rb", BUFFER)
+        self._process.stdout.close()
+        self._threads = [
+            threading.Thread(target=self._read_control, daemon=True),
+            threading.Thread(target=self._read_log, args=(self._process.stderr,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._source.close()
+        if error is not None:
+            self._kill()
+        self._reap()
+        with contextlib.suppress(OSError):
+            self._sink.close()
+        for thread in self._threads:
+            thread.join(timeout=1.0)
+
+    def score(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, outputs: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield one batch of predictions for each batch of features, in order.
+
+        Ends normally only when the child said it is done and as many rows came out as went in:
+        the end of a stream proves nothing.
+
+        Args:
+            batches: features, in the columns and types of ``schema``.
+            schema: of the input.
+            outputs: the columns the contract promises.
+
+        Raises:
+            ChildError: the child failed, took too long, or gave something else.
+        """
+        stream, self._stream = self._stream, self._stream + 1
+        feeder = _Feeder(self._source, batches, schema)
+        watchdog = threading.Timer(self._deadline_s, self._expire)
+        watchdog.daemon = True
+        watchdog.start()
+        feeder.start()
+        try:
+            rows = yield from self._receive(outputs)
+            feeder.join(timeout=REPLY_WAIT_S)
+            if feeder.error is not None:
+                raise feeder.error
+            self._settle(stream, feeder.rows, rows)
+        except (pa.ArrowException, OSError, EOFError) as err:
+            if feeder.error is not None:
+                raise feeder.error from err
+            raise self._failure(stream, str(err)) from err
+        finally:
+            watchdog.cancel()
+            if feeder.is_alive():
+                self._kill()
+                feeder.join(timeout=REPLY_WAIT_S)
+            self.usage.bytes_in += feeder.bytes
+
+    def train(self, rows: pa.Table) -> None:
+        """Feed ``rows`` to a training child and wait until it is done.
+
+        Raises:
+            ChildError: training failed or took too long.
+        """
+        watchdog = threading.Timer(self._deadline_s, self._expire)
+        watchdog.daemon = True
+        watchdog.start()
+        feeder = _Feeder(self._source, rows.to_batches(), rows.schema)
+        feeder.start()
+        try:
+            event = self._next_event(0, timeout_s=self._deadline_s + REPLY_WAIT_S)
+            if event is None or event["event"] != "done":
+                raise self._failure(0, "it ended before it was done", event)
+        finally:
+            watchdog.cancel()
+            if feeder.is_alive():
+                self._kill()
+            self.usage.bytes_in += feeder.bytes
+
+    def finish(self) -> None:
+        """Close the input and wait for a clean end.
+
+        Raises:
+            ChildError: the child did not end with status 0.
+        """
+        with contextlib.suppress(OSError):
+            self._source.close()
+        self._next_event(-1, timeout_s=EXIT_WAIT_S)
+        self._reap()
+        if self._process.returncode != 0:
+            raise self._failure(-1, "it did not end cleanly")
+
+    def log_tail(self) -> str:
+        """Return the last lines of the child's log."""
+        text = bytes(self._log).decode("utf-8", "replace")
+        return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+
+    def _receive(self, outputs: pa.Schema) -> Generator[pa.RecordBatch, None, int]:
+        rows = 0
+        with pa.ipc.open_stream(self._sink) as reader:
+            if reader.schema != outputs:
+                raise ChildError(
+                    self.model, f"gave columns {reader.schema.names}, expected {outputs.names}"
+                )
+            for batch in reader:
+                rows += batch.num_rows
+                self.usage.bytes_out += batch.nbytes
+                yield batch
+        return rows
+
+    def _settle(self, stream: int, rows_in: int, rows_out: int) -> None:
+        event = self._next_event(stream, REPLY_WAIT_S)
+        if event is None or event["event"] != "done":
+            raise self._failure(stream, "its stream ended before it said it was done", event)
+        if not rows_in == rows_out == event.get("rows_in") == event.get("rows_out"):
+            raise ChildError(self.model, f"gave {rows_out} rows for {rows_in}", self.log_tail())
+        self.usage.predict_s += float(event.get("predict_s", 0.0))
+
+    def _failure(
+        self, stream: int, fallback: str, event: dict[str, Any] | None = None
+    ) -> ChildError:
+        """Return the best account of what went wrong: its own words, its end, or ours."""
+        event = event or self._next_event(stream, timeout_s=1.0)
+        if event is not None and event["event"] == "error":
+            where = event.get("where", "its code")
+            tail = str(event.get("traceback", "")) + self.log_tail()
+            return ChildError(
+                self.model, f"{where} raised {event.get('type')}: {event.get('message')}", tail
+            )
+        if self._overdue:
+            problem = f"did not finish within its deadline of {self._deadline_s:g} s"
+            return ChildError(self.model, problem, self.log_tail())
+        self._reap()
+        status = self._process.returncode
+        ends = {
+            -signal.SIGKILL: "was killed, perhaps for memory",
+            128 + signal.SIGKILL: "was killed, perhaps for memory",
+            -signal.SIGSEGV: "crashed with a segmentation fault",
+            128 + signal.SIGSEGV: "crashed with a segmentation fault",
+            0: f"ended early: {fallback}",
+        }
+        return ChildError(
+            self.model, ends.get(status, f"ended with status {status}"), self.log_tail()
+        )
+
+    def _next_event(self, stream: int, timeout_s: float) -> dict[str, Any] | None:
+        """Return the message about ``stream``, None when there is none in time or ever."""
+        until = time.monotonic() + timeout_s
+        while True:
+            try:
+                event = self._events.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return None
+            if event is None:
+                self._events.put(None)  # the channel is closed: also for whoever asks next
+                return None
+            if event["event"] == "ready" and not self._ready:
+                self._ready = True
+                self.usage.start_s = event["at"] - self._started
+                continue
+            self._note_usage(event)
+            if event["event"] in ("error", "bye") or event.get("stream") == stream:
+                return event
+
+    def _note_usage(self, event: dict[str, Any]) -> None:
+        for name in ("cpu_s", "peak_mib"):
+            value = event.get(name)
+            if isinstance(value, int | float):
+                setattr(self.usage, name, float(value))
+        modules = event.get("modules")
+        if isinstance(modules, list):
+            self.usage.imported = [str(name) for name in modules]
+
+    def _read_control(self) -> None:
+        with os.fdopen(self._control_read, "rb") as file:
+            while line := file.readline(CONTROL_LINE_BYTES):
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue  # not a message of the harness
+                if isinstance(event, dict) and isinstance(event.get("event"), str):
+                    event["at"] = time.perf_counter()
+                    self._events.put(event)
+        self._events.put(None)
+
+    def _read_log(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            while data := pipe.read(BUFFER):
+                self._log += data
+                del self._log[:-LOG_TAIL_BYTES]
+
+    def _expire(self) -> None:
+        self._overdue = True
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        """Wait for the process, ending it where it does not end by itself."""
+        if self._process.returncode is not None:
+            return
+        until = time.monotonic() + EXIT_WAIT_S
+        while True:
+            if self._process.poll() is not None:
+                break
+            if time.monotonic() > until:
+                self._kill()
+            time.sleep(0.005)
+
+
+class _Feeder(threading.Thread):
+    """Writes one stream to the child, so that the parent can read its answers meanwhile."""
+
+    def __init__(self, sink: IO[bytes], batches: Iterable[pa.RecordBatch], schema: pa.Schema):
+        super().__init__(daemon=True)
+        self.rows = 0
+        self.bytes = 0
+        self.error: Exception | None = None
+        self._sink, self._batches, self._schema = sink, batches, schema
+
+    def run(self) -> None:
+        """Write every batch; a child that is gone is the reader's to notice."""
+        try:
+            with pa.ipc.new_stream(self._sink, self._schema) as writer:
+                for batch in self._batches:
+                    writer.write_batch(batch)
+                    self.rows += batch.num_rows
+                    self.bytes += batch.nbytes
+            self._sink.flush()
+        except BrokenPipeError:
+            return
+        except Exception as err:
+            self.error = err
+            # The child would wait for ever for the rest: an early end lets it, and us, go on.
+            with contextlib.suppress(OSError):
+                self._sink.close()

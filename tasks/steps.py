@@ -1,0 +1,269 @@
+"""The steps as Prefect tasks: each opens the registry, does one thing and closes it again."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from sqlalchemy.orm import Session
+
+from registry.aliases import set_challenger
+from registry.approvals import latest_decision, live_approval
+from registry.errors import NoChampionError, UnknownModelError
+from registry.models import get_model
+from registry.promotions import Reign, champion, promote
+from registry.references import resolve
+from registry.runs import PRODUCTION
+from registry.verifications import passed_verification
+from registry.versions import ModelVersion, get_version, list_versions, status_of
+from tasks import training
+from tasks.bundle import Bundle, load_bundle, load_json
+from tasks.datasets import load_dataset
+from tasks.errors import NothingToDoError
+from tasks.home import Home
+from tasks.ingestion import DayIngested, ingest_day
+from tasks.model_folder import ModelFolder, load_model_folder
+from tasks.monitoring import Watch, monitor_model
+from tasks.planning import TO_DO, PlannedDay, plan_backfill
+from tasks.retraining import Evidence, request_retraining
+from tasks.sandbox import NO_BOUNDARY, Tier, require_isolation
+from tasks.scoring import DayScored, Job, load_champion, plan_job, score_days
+from tasks.sources import open_source
+from tasks.validation import Validator
+from tasks.verification import Verified, platform, verify_version
+
+log = logging.getLogger("pilotline")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Where a version stands at one gate."""
+
+    gate: str
+    state: str  # approved, waiting or rejected
+    by: str = ""
+    comment: str = ""
+
+
+@task(cache_policy=NO_CACHE)
+def ingest_range(home: Home, name: str, start: date, end: date) -> list[DayIngested]:
+    """Bring the days of a range in, oldest first, the checks set up once.
+
+    Raises:
+        NothingToDoError: the range is empty.
+        PartitionRefusedError, SourceError, LakeError: a day failed; those before it are in.
+    """
+    dataset = load_dataset(home.lab, name)
+    source = open_source(dataset, home.root)
+    if end < start:
+        raise NothingToDoError(
+            f"Ingest of {name!r}", f"{end} is before {start}", "Swap --start and --end."
+        )
+    validator = Validator(dataset)
+    done = []
+    with home.open_registry() as registry:
+        for n in range((end - start).days + 1):
+            day = start + timedelta(days=n)
+            result = ingest_day(dataset, source, validator, day, registry, home.lake)
+            done.append(result)
+            log.info(
+                "%s %s: %s accepted, %s quarantined", name, day, result.accepted, result.quarantined
+            )
+    return done
+
+
+@task(cache_policy=NO_CACHE)
+def train_from_lab(
+    home: Home, name: str, until: date | None, parent: str | None, notes: str
+) -> training.Trained:
+    """Train what the lab's folder says and register it."""
+    folder = load_model_folder(home.lab, name)
+    return _train(home, folder, until, parent, notes)
+
+
+@task(cache_policy=NO_CACHE)
+def train_from_champion(home: Home, name: str, until: date) -> training.Trained:
+    """Train the champion's own scripts, configuration and lock, out of its manifest, again."""
+    with home.open_registry() as registry:
+        bundle = load_champion(registry, name)
+    trained = _train(home, bundle.folder, until, "champion", "")
+    with home.open_registry() as registry, registry.write() as session:
+        version = get_version(session, name, trained.number)
+        if version.id != bundle.version.id:
+            set_challenger(session, version, f"retrained from {bundle.version.number}")
+    return trained
+
+
+def _train(
+    home: Home, folder: ModelFolder, until: date | None, parent: str | None, notes: str
+) -> training.Trained:
+    name, tier = folder.spec.name, _tier(home)
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            try:
+                current: ModelVersion | None = champion(session, name)
+            except (UnknownModelError, NoChampionError):
+                current = None
+            origin = _parent(session, name, parent)
+        own = load_bundle(registry, origin) if origin else None
+        theirs = load_bundle(registry, current) if current else None
+        request = training.Request(folder, until, notes, own, theirs)
+        return training.train_version(registry, home, tier, request, log.info)
+
+
+def _parent(session: Session, name: str, parent: str | None) -> ModelVersion | None:
+    """Return what a version descends from: what is named, else the latest approved one."""
+    if parent is not None:
+        return resolve(session, name, parent)
+    try:
+        model = get_model(session, name)
+    except UnknownModelError:
+        return None
+    versions = list_versions(session, model.id)
+    approved = [v for v in versions if status_of(session, v) == "approved"]
+    return max(approved or versions, key=lambda v: v.id, default=None)
+
+
+@task(cache_policy=NO_CACHE)
+def check_evaluation(home: Home, name: str, number: str) -> list[dict[str, Any]]:
+    """Return the evaluation's checks that failed; none means the version may be reviewed."""
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            version = get_version(session, name, number)
+        evaluation = load_json(registry, version, "evaluation.json")
+    return [check for check in evaluation["checks"] if not check["passed"]]
+
+
+@task(cache_policy=NO_CACHE)
+def read_gate(home: Home, name: str, number: str, gate: str) -> Gate:
+    """Return where the version stands at ``gate``, from the recorded decisions alone."""
+    policy = home.load_policy()
+    with home.open_registry() as registry, registry.read() as session:
+        version = get_version(session, name, number)
+        last = latest_decision(session, version, gate)
+        if last is not None and last.decision == "reject":
+            return Gate(gate, "rejected", last.approver, last.comment)
+        live = live_approval(session, version, gate, policy)
+        if live is None:
+            return Gate(gate, "waiting")
+        return Gate(gate, "approved", live.approver, live.comment)
+
+
+@task(cache_policy=NO_CACHE)
+def verify(home: Home, name: str, number: str, again: bool = False) -> Verified:
+    """Verify the version here, unless it passed here before and ``again`` is not asked for."""
+    tier = _tier(home)
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            version = get_version(session, name, number)
+            passed = passed_verification(session, version, platform())
+        if passed is not None and not again:
+            return Verified(number, True, passed.summary, [], passed.isolation, passed.platform)
+        return verify_version(registry, home, tier, version, log.info)
+
+
+@task(cache_policy=NO_CACHE)
+def promote_version(home: Home, name: str, number: str) -> Reign:
+    """Make the version champion, consuming its approvals."""
+    policy = home.load_policy()
+    with home.open_registry() as registry, registry.write() as session:
+        return promote(session, name, number, policy, platform())
+
+
+@task(cache_policy=NO_CACHE)
+def is_champion(home: Home, name: str, number: str) -> bool:
+    """Tell whether the version is champion already.
+
+    Raises:
+        UnknownModelError, UnknownVersionError: no such version.
+    """
+    with home.open_registry() as registry, registry.read() as session:
+        version = get_version(session, name, number)
+        try:
+            return champion(session, name).id == version.id
+        except NoChampionError:
+            return False
+
+
+@task(cache_policy=NO_CACHE)
+def score_production(home: Home, name: str, days: Sequence[date], trigger: str) -> list[DayScored]:
+    """Score days with the champion; what readers of production see."""
+    with home.open_registry() as registry:
+        bundle = load_champion(registry, name)
+        job = _job(home, bundle, PRODUCTION, trigger)
+        return score_days(registry, home, _tier(home), job, days, log.info)
+
+
+@task(cache_policy=NO_CACHE)
+def score_shadow(home: Home, name: str, day: date, reference: str) -> list[DayScored]:
+    """Score a day with any version beside production, into a variant of its own."""
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            version = resolve(session, name, reference)
+        job = _job(home, load_bundle(registry, version), f"shadow/{version.number}", "score")
+        return score_days(registry, home, _tier(home), job, [day], log.info)
+
+
+@task(cache_policy=NO_CACHE)
+def make_plan(home: Home, name: str, start: date, end: date, using: str) -> list[PlannedDay]:
+    """Return what a backfill would do, day by day."""
+    with home.open_registry() as registry:
+        return plan_backfill(registry, name, _input_of(home, name), start, end, using)
+
+
+@task(cache_policy=NO_CACHE)
+def run_plan(home: Home, name: str, plan: Sequence[PlannedDay]) -> list[DayScored]:
+    """Score what the plan leaves to do: one environment and one child for each version."""
+    todo: dict[str, list[date]] = {}
+    for planned in plan:
+        if planned.state in TO_DO:
+            todo.setdefault(planned.number, []).append(planned.date)
+    results = []
+    with home.open_registry() as registry:
+        for number, days in todo.items():
+            with registry.read() as session:
+                version = get_version(session, name, number)
+            job = _job(home, load_bundle(registry, version), PRODUCTION, "backfill")
+            results += score_days(registry, home, _tier(home), job, days, log.info)
+    return sorted(results, key=lambda result: result.date)
+
+
+@task(cache_policy=NO_CACHE)
+def monitor_days(home: Home, name: str, day: date) -> Watch:
+    """Judge the champion up to ``day``: realized performance, and drift over windows."""
+    with home.open_registry() as registry:
+        bundle = load_champion(registry, name)
+        job = _job(home, bundle, PRODUCTION, "monitor")
+        actuals = load_dataset(home.lab, bundle.spec.actuals)
+        inputs = load_dataset(home.lab, bundle.spec.input)
+        return monitor_model(registry, home, job, actuals, inputs, day)
+
+
+@task(cache_policy=NO_CACHE)
+def ask_to_retrain(home: Home, name: str, until: date) -> Evidence:
+    """Record a retraining if the champion's policy allows it."""
+    with home.open_registry() as registry:
+        return request_retraining(registry, load_champion(registry, name), until)
+
+
+def _input_of(home: Home, name: str) -> str:
+    """Return the dataset the champion reads, or the lab's folder where there is none yet."""
+    with home.open_registry() as registry:
+        try:
+            return load_champion(registry, name).spec.input
+        except NoChampionError:
+            return load_model_folder(home.lab, name).spec.input
+
+
+def _job(home: Home, bundle: Bundle, variant: str, trigger: str) -> Job:
+    return plan_job(bundle, variant, trigger, load_dataset(home.lab, bundle.spec.input).columns)
+
+
+def _tier(home: Home) -> Tier:
+    tier = require_isolation(home.load_policy().minimum_isolation)
+    if tier.name == "C":
+        log.warning("Isolation tier C (%s): %s.", tier.why, NO_BOUNDARY)
+    return tier

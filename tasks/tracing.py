@@ -1,0 +1,149 @@
+"""Where one prediction came from: version, run, partition, environment and input row."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from registry import Registry
+from registry.models import get_model
+from registry.promotions import reigns
+from registry.runs import PRODUCTION, get_run, outcome_of, teardown_of
+from registry.versions import ModelVersion, status_of
+from tasks import lake
+from tasks.bundle import load_json, load_manifest
+from tasks.datasets import TYPES, Dataset
+from tasks.errors import NothingToDoError
+from tasks.home import Home
+from tasks.training_data import check_day
+
+
+def trace_prediction(
+    registry: Registry, home: Home, name: str, inputs: Dataset, day: date, text: str
+) -> dict[str, Any]:
+    """Return everything that led to one production prediction, as JSON values.
+
+    Args:
+        registry: the registry.
+        home: the home.
+        name: the model.
+        inputs: the dataset it reads.
+        day: the partition.
+        text: the key's values, ``carrier=UA,flight=1545,origin=EWR``, or just the values in the
+            key's order without the date.
+
+    Raises:
+        UnknownModelError: the model is not registered.
+        NothingToDoError: the key is incomplete, or there is no such prediction.
+        LakeError: the input is not what was ingested.
+    """
+    with registry.read() as session:
+        get_model(session, name)
+    key = parse_key(inputs, text)
+    where = {inputs.date: day, **key}
+    row = _find(lake.open_table(lake.predictions_path(home.lake, name)), where, PRODUCTION)
+    if row is None:
+        raise NothingToDoError(
+            f"Trace of {name!r}",
+            f"no production prediction for {day} with {text}",
+            f"Is the day scored? 'pilotline score {name} --date {day}'.",
+        )
+    with registry.read() as session:
+        run = get_run(session, row["run_id"])
+        version = session.get_one(ModelVersion, run.version_id)
+        outcome, teardown = outcome_of(session, run), teardown_of(session, run)
+        status = status_of(session, version)
+        promotion = next((r for r in reigns(session, name) if r.digest == version.digest), None)
+    manifest = load_manifest(registry, version)
+    contract = load_json(registry, version, "contract.json")
+    source = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
+    partition = lake.read(source, inputs.schema, lake.on_day(inputs.date, day))
+    check_day(inputs, day, partition, run.partition_digest)
+    return {
+        "model": name,
+        "key": {column: _plain(value) for column, value in where.items()},
+        "prediction": {column: row[column] for column in contract["outputs"]},
+        "input": {column: _plain(value) for column, value in _pick(partition, where).items()},
+        "version": {
+            "number": version.number,
+            "digest": version.digest,
+            "status": status,
+            "author": version.author,
+            "interpreter": manifest.interpreter,
+            "approvals": promotion.approvals if promotion else [],
+        },
+        "run": {
+            "id": run.id,
+            "trigger": run.trigger,
+            "isolation": run.isolation,
+            "started_at": run.started_at.isoformat(),
+            "state": outcome.state if outcome else "unknown",
+            "rows": outcome.rows if outcome else None,
+            "torn_down": teardown.clean if teardown else False,
+        },
+        "partition": {
+            "dataset": run.dataset,
+            "date": day.isoformat(),
+            "digest": run.partition_digest,
+            "table_version": run.table_version,
+        },
+        "environment": {"lock": run.lock_digest},
+    }
+
+
+def parse_key(dataset: Dataset, text: str) -> dict[str, Any]:
+    """Return the key columns but the date, in their declared types.
+
+    Raises:
+        NothingToDoError: a column is missing, unknown, or its value of another type.
+    """
+    names = [name for name in dataset.key if name != dataset.date]
+    parts = [part.strip() for part in text.split(",")]
+    pairs: Mapping[str, str]
+    if all("=" in part for part in parts):
+        pairs = dict(part.split("=", 1) for part in parts)
+    else:
+        pairs = dict(zip(names, parts, strict=False)) if len(parts) == len(names) else {}
+    if set(pairs) != set(names):
+        raise NothingToDoError(
+            f"Key {text!r}",
+            f"expected values for {', '.join(names)}",
+            "Write " + ",".join(f"{name}=..." for name in names) + ".",
+        )
+    try:
+        return {
+            name: pa.scalar(pairs[name]).cast(TYPES[dataset.columns[name].type]).as_py()
+            for name in names
+        }
+    except pa.ArrowInvalid as err:
+        raise NothingToDoError(
+            f"Key {text!r}", str(err), "Check the types in dataset.toml."
+        ) from err
+
+
+def _find(table: Any, where: Mapping[str, Any], variant: str) -> dict[str, Any] | None:
+    schema = pa.schema(table.schema().to_arrow())
+    fixed = pa.schema(
+        [
+            pa.field(f.name, pa.string() if str(f.type).startswith("string") else f.type)
+            for f in schema
+        ]
+    )
+    (date_column, day), *_ = where.items()
+    predicate = f"variant = '{variant}' and {lake.on_day(date_column, day)}"
+    rows = lake.read(table, fixed, predicate)
+    found = _pick(rows, where)
+    return found or None
+
+
+def _pick(rows: pa.Table, where: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in where.items():
+        rows = rows.filter(pc.equal(rows[name], pa.scalar(value, rows.schema.field(name).type)))
+    found: list[dict[str, Any]] = rows.to_pylist()
+    return found[0] if found else {}
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value
