@@ -1,0 +1,1 @@
+"""The Prefect flows, one a file, and the command line."""

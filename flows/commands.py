@@ -1,0 +1,308 @@
+"""Commands that change something: each runs its flow at a Prefect server and prints the result."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from flows.console import err, out, print_facts, print_json, print_table, progress, show
+from flows.place import current_home
+from flows.prefect_server import PrefectServer
+from tasks.home import Home
+
+DRAIN_S = 5
+
+
+@contextmanager
+def at_server(what: str) -> Iterator[PrefectServer]:
+    """Give a server that may still be starting, with progress shown while the block runs."""
+    home = current_home()
+    home.make()
+    with PrefectServer(home) as server:
+        announce(home)
+        if server.temporary:
+            err.print("[dim]No Prefect server is named: a temporary one serves this command.[/]")
+        with progress(what):
+            yield server
+
+
+@contextmanager
+def flow_run(what: str) -> Iterator[None]:
+    """Let flows run in the block, at a server that answers, without the heartbeat's wait.
+
+    The exit of a sync flow waits a second for its heartbeat thread (Prefect 3.8); a command in
+    the foreground is its own heartbeat.
+    """
+    with at_server(what) as server, no_heartbeat(server):
+        yield
+
+
+@contextmanager
+def no_heartbeat(server: PrefectServer) -> Iterator[None]:
+    """Wait for the server, then run the block under settings without heartbeats."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    server.wait()
+    try:
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield
+    finally:
+        _drain()
+
+
+def _drain() -> None:
+    """Send Prefect what it still holds back; at its own exit the server would be gone.
+
+    Left to itself it tries for a minute to reach a server that has stopped (Prefect 3.8).
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=DRAIN_S)
+    EventsWorker.drain_all(timeout=DRAIN_S)
+
+
+def announce(home: Home) -> None:
+    """Say which home a command changes."""
+    err.print(f"[dim]Home: {home.root}[/]")
+
+
+def run_demo(as_json: bool) -> None:
+    """Run the whole lifecycle and show what came of it."""
+    from flows.demo_report import print_report
+    from tasks.example import seed_flights
+
+    with at_server("seeding the example's database") as server:
+        home = current_home()
+        seeded = seed_flights(home.root / "online.db", None)
+        from flows.lifecycle import lifecycle, prepare_home
+
+        prepare_home(home)
+        with no_heartbeat(server):
+            summary = lifecycle(seeded)
+    if as_json:
+        print_json(summary)
+    else:
+        print_report(summary)
+
+
+def run_ingest(dataset: str, start: date, end: date, as_json: bool) -> None:
+    """Ingest a range and show each day."""
+    from tasks.datasets import load_dataset
+
+    load_dataset(current_home().lab, dataset)  # a wrong name is told before a server is started
+    with flow_run(f"ingesting {dataset}"):
+        from flows.ingest import ingest
+
+        days = ingest(dataset, start, end)
+    if as_json:
+        print_json([asdict(day) for day in days])
+        return
+    columns = ["date", "ingested", "accepted", "quarantined", "state", "digest"]
+    rows = [
+        (
+            day.date,
+            day.ingested,
+            day.accepted,
+            day.quarantined,
+            "new" if day.changed else "unchanged",
+            day.partition_digest[:12],
+        )
+        for day in days
+    ]
+    print_table(f"{dataset}: ingested = accepted + quarantined", columns, rows)
+
+
+def run_train(
+    model: str, until: date | None, parent: str | None, notes: str, as_json: bool
+) -> None:
+    """Train a version and show how it was judged."""
+    from tasks.model_folder import load_model_folder
+
+    load_model_folder(current_home().lab, model)
+    with flow_run(f"training {model}"):
+        from flows.train import train
+
+        trained = train(model, until, parent, notes)
+    if as_json:
+        print_json(asdict(trained))
+        return
+    print_facts(
+        [
+            ("version", f"{model} {trained.number}"),
+            ("state", "registered" if trained.new else "registered before, from the same inputs"),
+            ("number because", trained.reason),
+            ("digest", trained.digest),
+            ("learned from", "{} to {}, {} days".format(*trained.train_days)),
+            ("judged on", "{} to {}, {} days".format(*trained.holdout_days)),
+        ]
+    )
+    rows = [(c["name"], "passed" if c["passed"] else "FAILED", c["detail"]) for c in trained.checks]
+    print_table("Evaluation", ["check", "verdict", "found"], rows)
+    out.print(f"Next: pilotline release {model} {trained.number}")
+
+
+def run_decision(
+    model: str, version: str, gate: str, decision: str, approver: str, comment: str
+) -> None:
+    """Record a decision and say what comes next."""
+    from registry.approvals import Decision
+    from tasks.gates import record_decision
+
+    home = current_home()
+    announce(home)
+    said = Decision(gate, decision, approver, comment)
+    decided = record_decision(home, model, version, said)
+    word = {"approve": "approved", "reject": "rejected"}[decision]
+    before = "" if decided.new else " already"
+    out.print(
+        f"{model} {version} {word}{before} at {gate} by {show(approver)} ({decided.identity}).",
+        markup=False,
+    )
+    if decision == "approve":
+        out.print(f"Next: pilotline release {model} {version}")
+
+
+def run_release(model: str, version: str, as_json: bool) -> int:
+    """Advance a release; return the exit status."""
+    _check_version(model, version)
+    with flow_run(f"releasing {model} {version}"):
+        from flows.release import release
+
+        released = release(model, version)
+    if as_json:
+        print_json(asdict(released))
+    else:
+        out.print(f"{model} {version}: {released.state}. {show(released.reason)}", markup=False)
+        if released.command:
+            out.print(f"Next: {released.command}", markup=False)
+    return 0 if released.state in ("champion", "waiting") else 1
+
+
+def run_verify(model: str, version: str, as_json: bool) -> int:
+    """Verify a version; return the exit status."""
+    _check_version(model, version)
+    with flow_run(f"verifying {model} {version}"):
+        from flows.verify import verify
+
+        verified = verify(model, version)
+    if as_json:
+        print_json(asdict(verified))
+    else:
+        rows = [(c.name, "passed" if c.passed else "FAILED", c.detail) for c in verified.checks]
+        title = f"{model} {version} on {verified.platform}, isolation {verified.isolation}"
+        print_table(title, ["check", "verdict", "found"], rows)
+        out.print(verified.summary, markup=False)
+    return 0 if verified.passed else 1
+
+
+def run_score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
+    """Score one day; return the exit status."""
+    _check_day(model, day)
+    with flow_run(f"scoring {model} {day}"):
+        from flows.score import score
+
+        result = score(model, day, shadow)
+    if as_json:
+        print_json(asdict(result))
+    else:
+        facts: list[tuple[str, object]] = [
+            ("day", day),
+            ("state", result.state),
+            ("version", f"{model} {result.number}"),
+            ("run", result.run_id),
+            ("rows", result.rows),
+        ]
+        if result.reason:
+            facts.append(("reason", result.reason))
+        for name, value in (result.resources or {}).items():
+            facts.append((name, value))
+        print_facts(facts)
+    return 1 if result.state == "failed" else 0
+
+
+def run_backfill(
+    model: str, start: date, end: date, using: str, only_plan: bool, as_json: bool
+) -> int:
+    """Backfill a range, its plan shown first; return the exit status."""
+    planned = _plan(model, start, end, using)
+    rows = [(day.date, day.state, day.number or "-", day.reason) for day in planned]
+    if only_plan:
+        if as_json:
+            print_json([asdict(day) for day in planned])
+        else:
+            print_table(f"Plan for {model}", ["date", "state", "version", "reason"], rows)
+        return 0
+    if not as_json:
+        print_table(f"Plan for {model}", ["date", "state", "version", "reason"], rows)
+    with flow_run(f"backfilling {model}"):
+        from flows.backfill import backfill
+
+        planned, done = backfill(model, start, end, using)
+    blocked = [day for day in planned if day.state == "blocked"]
+    if as_json:
+        print_json({"plan": [asdict(d) for d in planned], "done": [asdict(d) for d in done]})
+    else:
+        scored = [(day.date, day.state, day.number, day.rows, day.reason) for day in done]
+        columns = ["date", "state", "version", "rows", "reason"]
+        print_table(f"Done for {model}", columns, scored)
+    return 1 if blocked or any(day.state == "failed" for day in done) else 0
+
+
+def run_monitor(model: str, day: date, as_json: bool) -> None:
+    """Judge a model up to a day and show what was found."""
+    with flow_run(f"monitoring {model}"):
+        from flows.monitor import monitor
+
+        watch = monitor(model, day)
+    if as_json:
+        print_json(asdict(watch))
+        return
+    names = sorted({name for day in watch.realized for name in day.metrics})
+    rows = [
+        (d.date, d.number, d.rows, f"{d.coverage:.1%}", *(d.metrics.get(name) for name in names))
+        for d in watch.realized
+    ]
+    columns = ["date", "version", "predictions", "outcome known", *names]
+    print_table("Realized performance", columns, rows)
+    drift = [
+        (f"{w.start} to {w.end}", j.column, j.distance, j.value, j.threshold, j.noise, j.verdict)
+        for w in watch.windows
+        for j in w.judgements
+    ]
+    columns = ["window", "column", "distance", "value", "threshold", "99 % without", "verdict"]
+    print_table("Drift against the training days", columns, drift)
+    out.print(
+        "Drift persists: a retraining may be asked for." if watch.fired else "No drift persists."
+    )
+
+
+def _plan(model: str, start: date, end: date, using: str) -> Any:
+    """Return the plan without a server: planning reads the registry only."""
+    from tasks.planning import plan_backfill
+    from tasks.scoring import load_champion
+
+    home = current_home()
+    with home.open_registry() as registry:
+        dataset = load_champion(registry, model).spec.input
+        return plan_backfill(registry, model, dataset, start, end, using)
+
+
+def _check_version(model: str, version: str) -> None:
+    from registry.versions import get_version
+
+    with current_home().open_registry() as registry, registry.read() as session:
+        get_version(session, model, version)
+
+
+def _check_day(model: str, day: date) -> None:
+    """Tell a wrong model or day before a server is started."""
+    from registry.ingests import get_partition
+    from registry.models import get_model
+    from tasks.model_folder import load_model_folder
+
+    home = current_home()
+    with home.open_registry() as registry, registry.read() as session:
+        get_model(session, model)
+        get_partition(session, load_model_folder(home.lab, model).spec.input, day)

@@ -1,0 +1,138 @@
+"""What works on this machine, found out by trying it."""
+
+import os
+import platform
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from tempfile import TemporaryDirectory
+
+from flows.console import print_json, print_table
+from flows.place import current_home
+from tasks.home import Home
+
+FREE_GIB = 2.0  # environments of a model and a lake of a few million rows
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried."""
+
+    what: str
+    works: bool
+    needed: bool
+    detail: str
+
+
+def run_doctor(as_json: bool) -> int:
+    """Try everything and print what was found; return 1 where something needed does not work."""
+    home = current_home()
+    findings = [
+        _try(what, needed, probe, home)
+        for what, needed, probe in (
+            ("Python", True, _python),
+            ("home", True, _home),
+            ("registry", True, _registry),
+            ("blobs", True, _blobs),
+            ("lake", True, _lake),
+            ("policy", True, _policy),
+            ("isolation", True, _isolation),
+            ("environments", True, _environments),
+            ("Prefect server", False, _server),
+            ("disk", False, _disk),
+        )
+    ]
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        rows = [
+            (f.what, "yes" if f.works else ("NO" if f.needed else "no"), f.detail) for f in findings
+        ]
+        print_table("What works here", ["part", "works", "found"], rows)
+    return 1 if any(f.needed and not f.works for f in findings) else 0
+
+
+def _try(what: str, needed: bool, probe: Callable[[Home], str], home: Home) -> Finding:
+    try:
+        return Finding(what, True, needed, probe(home))
+    except Exception as err:  # a doctor reports whatever ails
+        return Finding(what, False, needed, str(err).splitlines()[0])
+
+
+def _python(home: Home) -> str:
+    return f"{platform.python_implementation()} {platform.python_version()}"
+
+
+def _home(home: Home) -> str:
+    home.make()
+    return str(home.root)
+
+
+def _registry(home: Home) -> str:
+    with home.open_registry() as registry:
+        backend = registry.engine.dialect.name
+        version = f" {sqlite3.sqlite_version}" if backend == "sqlite" else ""
+        return f"{backend}{version}, schema up to date"
+
+
+def _blobs(home: Home) -> str:
+    with home.open_registry() as registry:
+        registry.blobs.get(registry.blobs.put(b"pilotline doctor\n"))
+    return f"written and read back in {home.blobs}"
+
+
+def _lake(home: Home) -> str:
+    import pyarrow as pa
+
+    from tasks import lake
+
+    home.lake.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=home.lake, prefix=".doctor-") as folder:
+        path = home.lake / folder / "probe"
+        rows = pa.table({"day": pa.array([0], pa.date32()), "x": [1.0]})
+        table = lake.ensure_table(path, rows.schema, ["day"])
+        lake.replace_partition(table, rows, "day = '1970-01-01'", {})
+        count = lake.read(lake.open_table(path), rows.schema, None).num_rows
+    return f"{count} row committed and read back in {home.lake}"
+
+
+def _policy(home: Home) -> str:
+    policy = home.load_policy()
+    return f"{home.policy_path}, identity {policy.identity}, isolation {policy.minimum_isolation}"
+
+
+def _isolation(home: Home) -> str:
+    from tasks.sandbox import NO_BOUNDARY, require_isolation
+
+    tier = require_isolation(home.load_policy().minimum_isolation)
+    remark = f"; {NO_BOUNDARY}" if tier.name == "C" else ""
+    return f"tier {tier.name}: {tier.why}{remark}"
+
+
+def _environments(home: Home) -> str:
+    from tasks.environments import built_environment
+    from tasks.model_folder import list_model_folders, load_model_folder
+
+    names = list_model_folders(home.lab)
+    if not names:
+        return "no model in the lab to try"
+    lock = load_model_folder(home.lab, names[0]).files["requirements.lock"]
+    with built_environment(home.scratch, names[0], lock) as environment:
+        warm = "from a warm cache" if environment.offline else "with downloads"
+        return f"{names[0]} built {warm} in {environment.build_s:.2f} s"
+
+
+def _server(home: Home) -> str:
+    from flows.prefect_server import PrefectServer
+
+    with PrefectServer(home) as server:
+        server.wait()
+        return "a temporary one starts" if server.temporary else f"{server.url} answers"
+
+
+def _disk(home: Home) -> str:
+    free = shutil.disk_usage(home.root).free / 2**30
+    if free < FREE_GIB:
+        raise OSError(f"{free:.1f} GiB free, {FREE_GIB:g} GiB wanted")
+    return f"{free:.1f} GiB free, {os.cpu_count()} processors"

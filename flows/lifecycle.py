@@ -1,0 +1,273 @@
+"""The whole life of one model on real flights, each step by its own flow."""
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from prefect import flow
+
+from flows.backfill import backfill
+from flows.console import CHAPTER, FACT
+from flows.ingest import ingest
+from flows.monitor import monitor
+from flows.place import current_home
+from flows.release import Released, release
+from flows.retrain import retrain
+from flows.score import score
+from flows.train import train
+from registry.approvals import Decision
+from tasks.catalogue import show_model
+from tasks.example import SeedReport
+from tasks.gates import record_decision
+from tasks.home import Home
+from tasks.ingestion import DayIngested
+from tasks.monitoring import DayRealized, Watch
+from tasks.quarantine import count_reasons
+from tasks.scoring import DayScored
+from tasks.training import Trained
+
+MODEL = "flight-delay"
+JANUARY = (date(2013, 1, 1), date(2013, 1, 31))
+FEBRUARY = (date(2013, 2, 1), date(2013, 2, 14))
+NIGHTS = [date(2013, 2, day) for day in (1, 2, 3, 4, 12, 13, 14)]  # 5 to 11 are skipped
+JULY = (date(2013, 7, 1), date(2013, 7, 21))
+SUNDAYS = [date(2013, 7, 7), date(2013, 7, 14), date(2013, 7, 21)]
+DECISIONS = (
+    Decision("review", "approve", "reviewer@example.org", "better than chance on a week held out"),
+    Decision("go-live", "approve", "operations@example.org", "verified here, within its budgets"),
+)
+
+log = logging.getLogger("pilotline")
+
+
+def prepare_home(home: Home) -> None:
+    """Give a new home the example's own policy, which a machine without bubblewrap can meet."""
+    own = home.root / "policy.toml"
+    if not own.exists():
+        shutil.copyfile(home.lab.parent / "deployments" / "policy-demo.toml", own)
+
+
+@flow(flow_run_name="lifecycle")
+def lifecycle(seeded: SeedReport) -> dict[str, Any]:
+    """Return what happened, as plain values; what was done before is found done.
+
+    Args:
+        seeded: what the example's online database holds.
+    """
+    started = time.monotonic()
+    home = current_home()
+    chapter("1. An online database: the flights of 2013, a few dozen rows broken on purpose")
+    broken = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in seeded.broken.items())
+    fact(f"{seeded.flights:,} flights, {seeded.arrivals:,} arrivals; broken: {broken}")
+    ingested = _ingest_winter()
+    trained = _train()
+    released = _release(trained)
+    scored = _score_nights()
+    scored += _backfill()
+    arrivals, winter = _monitor_winter()
+    july, summer, watches = _summer()
+    challenger, waiting = _retrain()
+    return {
+        "home": str(home.root),
+        "seeded": asdict(seeded),
+        "ingested": _count([*ingested, *arrivals, *july]),
+        "quarantine": {name: count_reasons(home, name) for name in ("flights", "arrivals")},
+        "released": asdict(released),
+        "scored": _count_scored([*scored, *summer]),
+        "realized": [_realized(day) for day in [*winter.realized, *watches[-1].realized]],
+        "drift": [_watch(watch) for watch in watches],
+        "challenger": {
+            "version": challenger.number,
+            "metrics": challenger.metrics,
+            "champion": challenger.champion,
+            "holdout": [str(day) for day in challenger.holdout_days[:2]],
+            "state": asdict(waiting),
+        },
+        "model": _show(home),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _ingest_winter() -> list[DayIngested]:
+    chapter("2. Ingest: flights of January to 14 February, arrivals of January, day by day")
+    flights = ingest("flights", JANUARY[0], FEBRUARY[1])
+    arrivals = ingest("arrivals", *JANUARY)
+    for days in (flights, arrivals):
+        fact(_said(days))
+    return [*flights, *arrivals]
+
+
+def _train() -> Trained:
+    chapter("3. Train on January in a transient environment, the last week held out")
+    trained = train(MODEL, until=JANUARY[1])
+    metrics = ", ".join(f"{name} {value:.3f}" for name, value in trained.metrics.items())
+    known = "registered" if trained.new else "registered before"
+    fact(f"{MODEL} {trained.number} {known} ({trained.reason}): {metrics}")
+    fact(f"digest {trained.digest}")
+    return trained
+
+
+def _release(trained: Trained) -> Released:
+    chapter("4. Release: review, verification in the real environment, go-live")
+    released = release(MODEL, trained.number)
+    for said in DECISIONS:
+        if released.state != "waiting" or released.reason != f"waiting for {said.gate}":
+            break
+        fact(f"{released.reason}; the command: {released.command}")
+        decided = record_decision(current_home(), MODEL, trained.number, said)
+        fact(f"{said.gate} approved by {decided.by} ({decided.identity}): {said.comment}")
+        released = release(MODEL, trained.number)
+    fact(f"{MODEL} {trained.number} is {released.state}: {released.reason}")
+    return released
+
+
+def _score_nights() -> list[DayScored]:
+    chapter("5. Score the nights of 1 to 14 February, but for one week that is skipped")
+    scored = [score(MODEL, day) for day in NIGHTS]
+    fact(_said_scored(scored))
+    return scored
+
+
+def _backfill() -> list[DayScored]:
+    chapter("6. Backfill the skipped week: the plan first, then one child for all its days")
+    planned, done = backfill(MODEL, *FEBRUARY, using="champion")
+    states = [day.state for day in planned]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    fact(f"plan for {len(planned)} days: {counts}")
+    fact(_said_scored(done))
+    return done
+
+
+def _monitor_winter() -> tuple[list[DayIngested], Watch]:
+    chapter("7. Monitor: the arrivals of February come in")
+    arrivals = ingest("arrivals", *FEBRUARY)
+    fact(_said(arrivals))
+    watch = monitor(MODEL, FEBRUARY[1])
+    for day in watch.realized:
+        fact(_said_realized(day))
+    _say_drift(watch)
+    return arrivals, watch
+
+
+def _summer() -> tuple[list[DayIngested], list[DayScored], list[Watch]]:
+    chapter("8. Summer: 1 to 21 July is ingested, scored and watched")
+    ingested = [*ingest("flights", *JULY), *ingest("arrivals", *JULY)]
+    fact(_said(ingested))
+    _, scored = backfill(MODEL, *JULY, using="champion")
+    fact(_said_scored(scored))
+    watches = [monitor(MODEL, day) for day in SUNDAYS]
+    for watch in watches:
+        _say_drift(watch)
+    return ingested, scored, watches
+
+
+def _retrain() -> tuple[Trained, Released]:
+    chapter("9. Retrain with the champion's own scripts; the challenger waits for a person")
+    trained, released = retrain(MODEL, JULY[1])
+    fact(f"{MODEL} {trained.number} ({trained.reason})")
+    if trained.champion:
+        theirs = trained.champion["metrics"]
+        fact(
+            f"on {trained.holdout_days[0]} to {trained.holdout_days[1]}: "
+            + ", ".join(
+                f"{name} {trained.metrics[name]:.3f} against {theirs[name]:.3f}" for name in theirs
+            )
+        )
+    fact(f"{released.reason}; the command: {released.command}")
+    return trained, released
+
+
+def chapter(text: str) -> None:
+    """Say a heading."""
+    log.log(CHAPTER, text)
+
+
+def fact(text: str) -> None:
+    """Say a line that stays on the screen."""
+    log.log(FACT, text)
+
+
+def _said(days: Sequence[DayIngested]) -> str:
+    rows, accepted = sum(d.ingested for d in days), sum(d.accepted for d in days)
+    quarantined, changed = sum(d.quarantined for d in days), sum(d.changed for d in days)
+    names = " and ".join(dict.fromkeys(day.dataset for day in days))
+    return (
+        f"{names}: {rows:,} ingested = {accepted:,} accepted + {quarantined} quarantined, "
+        f"{len(days)} partitions, {changed} of them new"
+    )
+
+
+def _said_scored(days: Sequence[DayScored]) -> str:
+    states = [day.state for day in days]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return f"{len(days)} days ({counts or 'nothing to do'}), {sum(d.rows for d in days):,} rows"
+
+
+def _said_realized(day: DayRealized) -> str:
+    metrics = ", ".join(f"{name} {value:.3f}" for name, value in day.metrics.items())
+    return f"{day.date} by {day.number}: {metrics}; {day.coverage:.1%} of {day.rows} known"
+
+
+def _say_drift(watch: Watch) -> None:
+    window = watch.windows[-1]
+    distances = ", ".join(
+        f"{j.column} {j.distance} {j.value:.3f} (threshold {j.threshold:g}, {j.verdict})"
+        for j in window.judgements
+    )
+    said = "no drift"
+    if window.drifted:
+        said = "drift that persists" if watch.fired else "drift, in one window so far"
+    fact(f"{window.start} to {window.end}: {distances}: {said}")
+
+
+def _realized(day: DayRealized) -> dict[str, Any]:
+    return {
+        "date": day.date.isoformat(),
+        "version": day.number,
+        "rows": day.rows,
+        "coverage": day.coverage,
+        **day.metrics,
+    }
+
+
+def _watch(watch: Watch) -> dict[str, Any]:
+    window = watch.windows[-1]
+    return {
+        "start": window.start.isoformat(),
+        "end": window.end.isoformat(),
+        "judgements": [asdict(judgement) for judgement in window.judgements],
+        "fired": watch.fired,
+    }
+
+
+def _count(days: Sequence[DayIngested]) -> dict[str, dict[str, int]]:
+    return {
+        name: {
+            "partitions": len(own),
+            "ingested": sum(day.ingested for day in own),
+            "accepted": sum(day.accepted for day in own),
+            "quarantined": sum(day.quarantined for day in own),
+        }
+        for name in dict.fromkeys(day.dataset for day in days)
+        for own in [[day for day in days if day.dataset == name]]
+    }
+
+
+def _count_scored(days: Sequence[DayScored]) -> dict[str, Any]:
+    return {
+        "days": len({day.date for day in days}),
+        "rows": sum({day.date: day.rows for day in days}.values()),
+        "states": {
+            state: [day.state for day in days].count(state)
+            for state in dict.fromkeys(day.state for day in days)
+        },
+    }
+
+
+def _show(home: Home) -> dict[str, Any]:
+    with home.open_registry() as registry:
+        return show_model(registry, MODEL)

@@ -1,0 +1,119 @@
+"""Which Prefect server a command uses: the one that is named, or a temporary one of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Self
+
+from tasks.errors import SettingsError
+from tasks.home import Home
+
+START_WAIT_S = 90  # a fresh database needs about 10 s on two cores, more on a busy machine
+STOP_WAIT_S = 5
+POLL_S = 0.05
+
+
+def prepare_environment(home: Home, environment: MutableMapping[str, str]) -> None:
+    """Set what Prefect reads when it is imported; call it before that.
+
+    The user's own profiles are left out: a logged-in profile would run our flows at the user's
+    server (Prefect 3.8). Only ``PREFECT_API_URL`` in the environment itself counts.
+    """
+    for name in ("PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
+        environment.pop(name, None)
+    if "PREFECT_API_URL" not in environment:
+        for name in ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
+            environment.pop(name, None)
+    environment["PREFECT_HOME"] = str(home.prefect)
+    environment["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    environment["DO_NOT_TRACK"] = "1"
+    environment["GX_ANALYTICS_ENABLED"] = "false"
+    # Prefect's own lines stay in the server; what a person should see is said by the command.
+    environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    environment.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "pilotline")
+    environment.setdefault("PREFECT_RESULTS_DEFAULT_SERIALIZER", "json")  # the default is pickle
+
+
+class PrefectServer:
+    """A running Prefect server for the length of a ``with`` statement.
+
+    The process starts at once and is waited for where it is needed first, so that other work
+    overlaps with its start.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = home.prefect / "server.log"
+        self.temporary = "PREFECT_API_URL" not in os.environ
+        self.url = os.environ.get("PREFECT_API_URL", "")
+
+    def __enter__(self) -> Self:
+        prepare_environment(self._home, os.environ)
+        if not self.temporary:
+            return self
+        self._home.prefect.mkdir(parents=True, exist_ok=True)
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}/api"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.temporary_server", str(port)],
+                stdin=subprocess.PIPE,  # it ends when this closes, however we end
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is ours to handle first
+            )
+        os.environ["PREFECT_API_URL"] = self.url
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is None:
+            return
+        os.environ.pop("PREFECT_API_URL", None)
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def wait(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            SettingsError: it does not, or it ended.
+        """
+        until = time.monotonic() + (START_WAIT_S if self.temporary else STOP_WAIT_S)
+        while time.monotonic() < until:
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                if self._process is not None and self._process.poll() is not None:
+                    raise SettingsError(
+                        "The temporary Prefect server",
+                        f"ended with status {self._process.returncode}",
+                        f"Its log is {str(self._log)!r}.",
+                    ) from None
+                time.sleep(POLL_S)
+        remedy = f"Its log is {str(self._log)!r}." if self.temporary else "Start it, or unset it."
+        raise SettingsError(f"Prefect server {self.url!r}", "does not answer", remedy)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

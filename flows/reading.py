@@ -1,0 +1,166 @@
+"""Commands that only read: models, show, history, trace; no server, no flow."""
+
+from datetime import datetime
+from typing import Any
+
+from flows.console import local, out, print_facts, print_json, print_table
+from flows.place import current_home
+
+
+def list_models(as_json: bool) -> None:
+    """Print a line for each registered model."""
+    from tasks.catalogue import describe_models
+
+    with current_home().open_registry() as registry:
+        found = describe_models(registry)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        out.print("No model is registered. Train one with 'pilotline train MODEL'.")
+        return
+    rows = [
+        (
+            model["model"],
+            model["champion"],
+            len(model["versions"]),
+            model["last_scored"],
+            model["owner"],
+            model["description"],
+        )
+        for model in found
+    ]
+    columns = ["model", "champion", "versions", "last scored", "owner", "what it is for"]
+    print_table("Models", columns, rows)
+
+
+def show_reference(text: str, as_json: bool) -> None:
+    """Print a model, or one of its versions."""
+    from registry.references import split_reference
+    from tasks.catalogue import show_model, show_version
+
+    name, reference = split_reference(text)
+    with current_home().open_registry() as registry:
+        found = (
+            show_model(registry, name)
+            if reference is None
+            else show_version(registry, name, reference)
+        )
+    if as_json:
+        print_json(found)
+    elif reference is None:
+        _print_model(found)
+    else:
+        _print_version(found)
+
+
+def _print_model(found: dict[str, Any]) -> None:
+    print_facts((name, found[name]) for name in ("model", "description", "owner", "champion"))
+    rows = [
+        (
+            version["version"],
+            version["status"],
+            ", ".join(version["aliases"]) or "-",
+            version["metrics"].get("roc_auc"),
+            version["runs"],
+            local(version["recorded_at"]),
+            version["reason"],
+        )
+        for version in found["versions"]
+    ]
+    columns = ["version", "status", "aliases", "roc_auc", "runs", "registered", "number because"]
+    print_table("Versions", columns, rows)
+
+
+def _print_version(found: dict[str, Any]) -> None:
+    verification = found["verification"]
+    print_facts(
+        [
+            ("version", f"{found['model']} {found['version']}"),
+            ("status", found["status"]),
+            ("aliases", ", ".join(found["aliases"]) or "-"),
+            ("digest", found["digest"]),
+            ("number because", found["reason"]),
+            ("author", found["author"]),
+            ("registered", local(found["recorded_at"])),
+            ("interpreter", f"{found['interpreter']} on {found['platform']}"),
+            ("verification", verification["summary"] if verification else "not passed yet"),
+        ]
+    )
+    out.print()
+    out.print(found["notes"].strip(), markup=False)
+    approvals = [
+        (a["gate"], a["decision"], a["by"], a["identity"], local(a["recorded_at"]), a["comment"])
+        for a in found["approvals"]
+    ]
+    columns = ["gate", "decision", "by", "identity", "when", "comment"]
+    print_table("Decisions", columns, approvals)
+    print_table("Metrics on the held-out days", ["metric", "value"], found["metrics"].items())
+    learned = []
+    for dataset, table in found["learned_from"].items():
+        for use in ("train", "holdout"):
+            days = sorted(day for day, p in table["partitions"].items() if p["use"] == use)
+            span = f"{days[0]} to {days[-1]}" if days else "-"
+            learned.append((dataset, str(table["table_version"]), use, span, len(days)))
+    print_table("Learned from", ["dataset", "table version", "use", "days", "count"], learned)
+    runs = [
+        (run["id"], run["date"], run["variant"], run["state"], run["rows"], run["isolation"])
+        for run in found["runs"]
+    ]
+    print_table("Runs", ["run", "date", "variant", "state", "rows", "isolation"], runs)
+
+
+def show_champions(
+    model: str, at: datetime | None, known_at: datetime | None, as_json: bool
+) -> None:
+    """Print who was champion when."""
+    from tasks.catalogue import show_history
+
+    with current_home().open_registry() as registry:
+        found = show_history(registry, model, at, known_at)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        out.print(f"No version of {model} was promoted.", markup=False)
+        return
+    rows = [
+        (
+            reign["version"],
+            local(reign["effective_from"]),
+            reign["previous"],
+            ", ".join(f"{a['gate']}: {a['by']} ({a['identity']})" for a in reign["approvals"]),
+            reign["digest"][:12],
+        )
+        for reign in found
+    ]
+    columns = ["champion", "from", "before", "approved by", "digest"]
+    print_table(f"Champions of {model}", columns, rows)
+
+
+def trace_key(model: str, day: Any, key: str, as_json: bool) -> None:
+    """Print where one prediction came from."""
+    from tasks.datasets import load_dataset
+    from tasks.scoring import load_champion
+    from tasks.tracing import trace_prediction
+
+    home = current_home()
+    with home.open_registry() as registry:
+        inputs = load_dataset(home.lab, load_champion(registry, model).spec.input)
+        found = trace_prediction(registry, home, model, inputs, day, key)
+    if as_json:
+        print_json(found)
+        return
+    for title in ("prediction", "version", "run", "partition", "environment", "input"):
+        print_facts([(title.upper(), ""), *_flat(found[title])])
+        out.print()
+
+
+def _flat(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for name, value in facts.items():
+        if isinstance(value, list):
+            rows += [(f"  {a['gate']}", f"{a['by']} ({a['identity']})") for a in value]
+        else:
+            rows.append((f"  {name}", value))
+    return rows

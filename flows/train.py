@@ -1,0 +1,29 @@
+"""Train a model of the lab, judge it on held-out days, register it."""
+
+from datetime import date
+
+from prefect import flow
+
+from flows.events import emit
+from flows.place import current_home
+from tasks.steps import train_from_lab
+from tasks.training import Trained
+
+
+@flow(flow_run_name="train-{model}")
+def train(
+    model: str, until: date | None = None, parent: str | None = None, notes: str = ""
+) -> Trained:
+    """Return the registered version.
+
+    Args:
+        model: a folder of the lab.
+        until: the last day it may learn from; by default the last ingested one.
+        parent: the version it descends from; by default the latest approved one.
+        notes: release notes; by default the plain list of differences.
+    """
+    trained = train_from_lab(current_home(), model, until, parent, notes)
+    if trained.new:
+        facts = {"version": trained.number, "digest": trained.digest}
+        emit("version.registered", model, {**facts, "metrics": trained.metrics})
+    return trained
