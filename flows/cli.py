@@ -266,7 +266,7 @@ def history(model: str, at: datetime | None, known_at: datetime | None, as_json:
 @main.command()
 @click.argument("model")
 @click.option("--date", "day", type=Day(), required=True, help="The prediction's day.")
-@click.option("--key", required=True, help="carrier=UA,flight=1545,origin=EWR, or the values.")
+@click.option("--key", required=True, help="carrier=UA,flight=1018,origin=EWR, or the values.")
 @json_option
 def trace(model: str, day: date, key: str, as_json: bool) -> None:
     """Say where one prediction of MODEL came from."""

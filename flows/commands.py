@@ -213,6 +213,7 @@ def run_score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
             ("version", f"{model} {result.number}"),
             ("run", result.run_id),
             ("rows", result.rows),
+            ("isolation", f"tier {result.isolation}" if result.isolation else None),
         ]
         if result.reason:
             facts.append(("reason", result.reason))

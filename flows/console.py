@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
 log = logging.getLogger("pilotline")
-out = Console(highlight=False, soft_wrap=True)
+# A pipe has no width: nothing is cut or folded there before 160 columns.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CHAPTER = logging.INFO + 5  # a heading that stays on the screen
@@ -67,11 +69,13 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output; numbers right, everything from outside escaped."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD
+    )
     listed = [list(row) for row in rows]
     for index, name in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) for row in listed) and bool(listed)
-        table.add_column(name, justify="right" if numeric else "left")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(escape(show(value)) for value in row))
     out.print(table)
@@ -80,6 +84,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values under each other."""
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(f"[bold]{escape(name)}[/]", escape(show(value)))
     out.print(table)

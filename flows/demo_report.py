@@ -22,6 +22,12 @@ def _print_data(summary: dict[str, Any]) -> None:
     ]
     columns = ["dataset", "days", "ingested", "accepted", "quarantined"]
     print_table("Data", columns, rows)
+    reasons = [
+        (name, reason, count)
+        for name, counts in summary["quarantine"].items()
+        for reason, count in counts.items()
+    ]
+    print_table("Quarantine", ["dataset", "reason", "rows"], reasons)
     scored = summary["scored"]
     days = [d for d in summary["realized"] if "roc_auc" in d]
     mean = sum(d["roc_auc"] * d["rows"] for d in days) / max(1, sum(d["rows"] for d in days))
@@ -81,7 +87,7 @@ def _print_next(summary: dict[str, Any]) -> None:
     out.print("\n[bold]Try next[/]")
     for command in (
         f"pilotline show {model}@champion",
-        f"pilotline trace {model} --date 2013-02-01 --key carrier=UA,flight=1545,origin=EWR",
+        f"pilotline trace {model} --date 2013-02-01 --key carrier=UA,flight=1018,origin=EWR",
         f"pilotline approve {model} {challenger} --gate review --by reviewer@example.org "
         '--comment "better in July"',
     ):

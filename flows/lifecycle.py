@@ -204,7 +204,11 @@ def _said(days: Sequence[DayIngested]) -> str:
 def _said_scored(days: Sequence[DayScored]) -> str:
     states = [day.state for day in days]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return f"{len(days)} days ({counts or 'nothing to do'}), {sum(d.rows for d in days):,} rows"
+    tiers = ", ".join(sorted({day.isolation for day in days if day.isolation}))
+    rows = sum(day.rows for day in days)
+    return f"{len(days)} days ({counts or 'nothing to do'}), {rows:,} rows" + (
+        f", isolation tier {tiers}" if tiers else ""
+    )
 
 
 def _said_realized(day: DayRealized) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 from flows.console import local, out, print_facts, print_json, print_table
 from flows.place import current_home
 
+SHOWN_RUNS = 7  # on a screen; --json gives all
+
 
 def list_models(as_json: bool) -> None:
     """Print a line for each registered model."""
@@ -103,11 +105,13 @@ def _print_version(found: dict[str, Any]) -> None:
             span = f"{days[0]} to {days[-1]}" if days else "-"
             learned.append((dataset, str(table["table_version"]), use, span, len(days)))
     print_table("Learned from", ["dataset", "table version", "use", "days", "count"], learned)
+    latest = sorted(found["runs"], key=lambda run: run["date"])[-SHOWN_RUNS:]
     runs = [
         (run["id"], run["date"], run["variant"], run["state"], run["rows"], run["isolation"])
-        for run in found["runs"]
+        for run in latest
     ]
-    print_table("Runs", ["run", "date", "variant", "state", "rows", "isolation"], runs)
+    title = f"Runs: {len(found['runs'])}" + (f", the last {SHOWN_RUNS} days" if runs else "")
+    print_table(title, ["run", "date", "variant", "state", "rows", "isolation"], runs)
 
 
 def show_champions(

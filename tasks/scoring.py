@@ -57,6 +57,7 @@ class DayScored:
     rows: int
     reason: str = ""
     seconds: float = 0.0
+    isolation: str = ""  # tier of the run
     resources: Mapping[str, Any] | None = None
 
 
@@ -153,7 +154,9 @@ def find_unchanged(registry: Registry, job: Job, day: date) -> DayScored | None:
         return None
     if run.partition_digest != partition.partition_digest:
         return None
-    return DayScored(day, "unchanged", version.number, run.id, partition.accepted)
+    return DayScored(
+        day, "unchanged", version.number, run.id, partition.accepted, isolation=run.isolation
+    )
 
 
 class _Children:
@@ -223,7 +226,9 @@ def _score_day(
         table_version=version,
     )
     _end(registry, run, ending)
-    return DayScored(day, "succeeded", number, run.id, partition.accepted, "", seconds, resources)
+    return DayScored(
+        day, "succeeded", number, run.id, partition.accepted, "", seconds, run.isolation, resources
+    )
 
 
 def _claim(registry: Registry, room: Room, job: Job, day: date) -> tuple[Run, Ingest]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 from prefect import task
@@ -265,5 +266,11 @@ def _job(home: Home, bundle: Bundle, variant: str, trigger: str) -> Job:
 def _tier(home: Home) -> Tier:
     tier = require_isolation(home.load_policy().minimum_isolation)
     if tier.name == "C":
-        log.warning("Isolation tier C (%s): %s.", tier.why, NO_BOUNDARY)
+        _warn(f"Isolation tier C ({tier.why}): {NO_BOUNDARY}.")
     return tier
+
+
+@cache
+def _warn(text: str) -> None:
+    """Log a warning once a command; each run records its tier besides."""
+    log.warning(text)
