@@ -164,7 +164,11 @@ def _says_same(last: Approval, said: Decision) -> bool:
 def _check_person(name: str, version: ModelVersion, said: Decision, policy: Policy) -> None:
     if said.gate not in GATES or said.decision not in DECISIONS:
         raise ApprovalError(
-            name, version.number, said.gate, "unknown gate", f"Expected one of {GATES}."
+            name,
+            version.number,
+            said.gate,
+            f"{said.decision!r} at {said.gate!r} is no decision at a gate",
+            f"Expected one of {DECISIONS} at one of {GATES}.",
         )
     if said.approver.casefold() == version.author.casefold():
         raise ApprovalError(
@@ -204,6 +208,14 @@ def _check_moment(session: Session, name: str, version: ModelVersion, said: Deci
             "the version is champion already",
             "Promote another version to take it out of service.",
         )
+    if said.decision == "reject" and _was_promoted(session, version):
+        raise ApprovalError(
+            name,
+            version.number,
+            said.gate,
+            "the version was champion before",
+            "What scored in production cannot be rejected afterwards.",
+        )
     advance = f"Run 'pilotline release {name} {version.number}' first; it says what is missing."
     if said.gate == "go-live" and said.decision == "approve":
         if status != "approved":
@@ -216,6 +228,11 @@ def _check_moment(session: Session, name: str, version: ModelVersion, said: Deci
             )
 
 
+def _was_promoted(session: Session, version: ModelVersion) -> bool:
+    used = select(ApprovalUse.id).join(Approval, Approval.id == ApprovalUse.approval_id)
+    return session.scalars(used.where(Approval.version_id == version.id)).first() is not None
+
+
 def _check_distinct(
     session: Session, name: str, version: ModelVersion, said: Decision, policy: Policy
 ) -> None:
@@ -223,7 +240,7 @@ def _check_distinct(
         return
     other = next(gate for gate in GATES if gate != said.gate)
     given = live_approval(session, version, other, policy)
-    if given and given.approver == said.approver:
+    if given and given.approver.casefold() == said.approver.casefold():
         raise ApprovalError(
             name,
             version.number,

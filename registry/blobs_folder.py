@@ -7,7 +7,7 @@ from tempfile import NamedTemporaryFile
 
 from registry.blobs import checked
 from registry.canonical import digest_bytes
-from registry.errors import DigestMismatchError, MissingBlobError, StoreError
+from registry.errors import MissingBlobError, StoreError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -55,7 +55,7 @@ class FolderBlobs:
 
     def _path(self, digest: str) -> Path:
         if not DIGEST.fullmatch(digest):
-            raise DigestMismatchError("a blob's name", "64 hex digits", digest)
+            raise MissingBlobError(digest)
         return self.root / digest[:2] / digest
 
     def _write(self, path: Path, data: bytes) -> None:

@@ -83,16 +83,20 @@ def decode_manifest(data: bytes) -> Manifest:
     Raises:
         ValueError: ``data`` is not canonical JSON of the known format.
     """
-    facts: dict[str, Any] = json.loads(data)
-    if facts.get("format") != FORMAT:
-        raise ValueError(f"Expected a manifest of format {FORMAT!r}, got {facts.get('format')!r}.")
-    manifest = Manifest(
-        model=facts["model"],
-        files=tuple(ManifestFile(**file) for file in facts["files"]),
-        interpreter=facts["interpreter"],
-        platform=facts["platform"],
-        parent=facts["parent"],
-    )
+    facts: Any = json.loads(data)
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"Expected a manifest of format {FORMAT!r}, got {found!r}.")
+    try:
+        manifest = Manifest(
+            model=facts["model"],
+            files=tuple(ManifestFile(**file) for file in facts["files"]),
+            interpreter=facts["interpreter"],
+            platform=facts["platform"],
+            parent=facts["parent"],
+        )
+    except (KeyError, TypeError) as err:
+        raise ValueError(f"Expected all keys of {FORMAT!r}; the manifest was edited.") from err
     if manifest.encode() != data:
         raise ValueError("Expected canonical JSON (RFC 8785); the manifest was edited.")
     return manifest

@@ -6,7 +6,14 @@ from registry.errors import NameRefusedError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # Device names of Windows, and words that the command line or the store use for themselves.
-RESERVED = frozenset({"con", "prn", "aux", "nul", "champion", "challenger", "latest", "all"})
+DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+}
+RESERVED = frozenset({*DEVICES, "champion", "challenger", "latest", "all"})
 
 
 def check_name(name: str) -> str:

@@ -46,6 +46,8 @@ def load_policy(path: Path) -> Policy:
     _refuse_unknown(path, tables, {"approvals", "isolation"}, "table")
     approvals = tables.get("approvals", {})
     isolation = tables.get("isolation", {})
+    _check_types(path, tables, dict.fromkeys(("approvals", "isolation"), dict))
+    _check_types(path, approvals, {"distinct_approvers": bool} | dict.fromkeys(GATES, list))
     _refuse_unknown(path, approvals, _APPROVALS, "key of [approvals]")
     _refuse_unknown(path, isolation, {"minimum"}, "key of [isolation]")
     policy = Policy(
@@ -67,6 +69,14 @@ def _refuse_unknown(path: Path, table: Mapping[str, Any], known: set[str], what:
             )
 
 
+def _check_types(path: Path, table: Mapping[str, Any], types: Mapping[str, type]) -> None:
+    for key, kind in types.items():
+        if key in table and type(table[key]) is not kind:
+            raise PolicyError(
+                str(path), f"{key} {table[key]!r}", f"Expected a {kind.__name__} in TOML."
+            )
+
+
 def _check(path: Path, policy: Policy) -> None:
     for gate, names in policy.approvers.items():
         if not names or not all(isinstance(name, str) and name.strip() for name in names):
@@ -81,7 +91,7 @@ def _check(path: Path, policy: Policy) -> None:
         raise PolicyError(
             str(path), f"isolation {policy.minimum_isolation!r}", f"Expected one of {TIERS}."
         )
-    if not isinstance(policy.expires_days, int) or policy.expires_days < 1:
+    if type(policy.expires_days) is not int or policy.expires_days < 1:
         raise PolicyError(
             str(path), f"expires_days {policy.expires_days!r}", "Expected a whole number of days."
         )

@@ -27,6 +27,7 @@ class Reign:
     approvals: list[dict[str, Any]]  # gate, by, identity, comment, approval digest
     policy: str
     previous: str | None
+    event: str  # hash of the promotion's event
 
 
 def promote(session: Session, name: str, number: str, policy: Policy, platform: str) -> Reign:
@@ -112,7 +113,7 @@ def champion_at(
     reign = reign_at(session, name, at, known_at)
     version = get_version(session, name, reign.number)
     for event in list_events(session, version.model_id, "promoted"):
-        if event.recorded_at == reign.recorded_at:
+        if event.hash == reign.event:
             _check_resolvable(session, name, version, event)
     return version
 
@@ -172,6 +173,7 @@ def _reign(event: Event) -> Reign:
         approvals=facts["approvals"],
         policy=facts["policy"],
         previous=facts["previous"],
+        event=event.hash,
     )
 
 
@@ -192,7 +194,10 @@ def _check_fit(
         if approval is None or approval.manifest_digest != version.digest:
             raise ApprovalError(name, version.number, gate, "no live approval", remedy)
         approvals.append(approval)
-    if policy.distinct_approvers and len({approval.approver for approval in approvals}) < 2:
+    if (
+        policy.distinct_approvers
+        and len({approval.approver.casefold() for approval in approvals}) < 2
+    ):
         raise ApprovalError(
             name, version.number, GATES[1], "one person approved both gates", "Ask a second one."
         )

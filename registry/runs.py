@@ -162,12 +162,19 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
     )
     session.add(outcome)
     if ending.state == "succeeded":
+        newer = (  # a lower epoch may report late; the table holds the rows of the highest
+            select(Run.id)
+            .join(RunOutcome, RunOutcome.run_id == Run.id)
+            .where(Run.model_id == run.model_id, Run.variant == run.variant, Run.date == run.date)
+            .where(Run.epoch > run.epoch, RunOutcome.state == "succeeded")
+        )
         session.execute(
             update(ScoredPartition)
             .where(
                 ScoredPartition.model_id == run.model_id,
                 ScoredPartition.variant == run.variant,
                 ScoredPartition.date == run.date,
+                ~newer.exists(),
             )
             .values(visible_run=run.id)
         )
@@ -181,6 +188,7 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
             "version_id": run.version_id,
             "variant": run.variant,
             "date": run.date.isoformat(),
+            "epoch": run.epoch,
             "partition": run.partition_digest,
             "rows": ending.rows,
             "reason": ending.reason[:400],
@@ -190,7 +198,9 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
 
 
 def record_teardown(session: Session, run: Run, seconds: float, clean: bool) -> None:
-    """Record that nothing of ``run`` is left on the machine; flushes, the caller commits."""
+    """Record that nothing of ``run`` is left on the machine, once; flushes only."""
+    if session.get(Teardown, run.id) is not None:
+        return
     session.add(Teardown(run_id=run.id, seconds=seconds, clean=clean))
     session.flush()
 

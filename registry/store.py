@@ -36,6 +36,9 @@ class Registry:
         self.engine = _make_engine(url)
         try:
             self._migrate()
+        except StoreError:
+            self.close()
+            raise
         except DBAPIError as err:
             self.close()
             raise StoreError(
@@ -57,9 +60,17 @@ class Registry:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Give a session that only reads; nothing it does is kept."""
-        with Session(self.engine, expire_on_commit=False) as session:
-            yield session
-            session.expunge_all()  # what was read stays readable after the session
+        with self.engine.connect() as connection:
+            sqlite = connection.dialect.name == "sqlite"
+            if sqlite:  # there a reading session has no transaction that could be rolled back
+                connection.exec_driver_sql("PRAGMA query_only=ON")
+            try:
+                with Session(connection, expire_on_commit=False) as session:
+                    yield session
+                    session.expunge_all()  # what was read stays readable after the session
+            finally:
+                if sqlite:
+                    connection.exec_driver_sql("PRAGMA query_only=OFF")
 
     @contextmanager
     def write(self) -> Iterator[Session]:

@@ -1,0 +1,183 @@
+"""A registry in a fresh home, and short ways to put versions into it."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+
+from registry import Registry
+from registry.approvals import Approval, Decision, decide
+from registry.models import ModelFacts
+from registry.numbering import Step
+from registry.policy import Policy
+from registry.promotions import Reign, promote
+from registry.runs import Claim
+from registry.verifications import Verification, record_verification
+from registry.versions import Learned, ModelVersion, NewVersion, enter_version, model_of
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated database file; copying it is faster than migrating for every test."""
+    folder = tmp_path_factory.mktemp("empty")
+    Registry(f"sqlite:///{folder / 'registry.db'}", folder / "blobs").close()
+    return folder / "registry.db"
+
+
+@pytest.fixture
+def database(tmp_path: Path, empty_database: Path) -> str:
+    """Return the URL of an empty registry in ``tmp_path``."""
+    shutil.copy(empty_database, tmp_path / "registry.db")
+    return f"sqlite:///{tmp_path / 'registry.db'}"
+
+
+@pytest.fixture
+def registry(tmp_path: Path, database: str) -> Iterator[Registry]:
+    """Return an open, empty registry."""
+    with Registry(database, tmp_path / "blobs") as opened:
+        yield opened
+
+
+@pytest.fixture
+def session(registry: Registry) -> Iterator[Session]:
+    """Return a writing session."""
+    with registry.write() as writing:
+        yield writing
+
+
+@pytest.fixture
+def policy() -> Policy:
+    """Return a policy with two people at each gate."""
+    return Policy(
+        approvers={
+            "review": ("reviewer@example.org", "operations@example.org", "author@example.org"),
+            "go-live": ("operations@example.org", "reviewer@example.org"),
+        },
+        identity="claimed",
+        distinct_approvers=True,
+        expires_days=14,
+        minimum_isolation="A",
+    )
+
+
+@pytest.fixture
+def new_version() -> Callable[..., NewVersion]:
+    """Return a maker of versions that differ by a key."""
+
+    def make(
+        key: str = "first",
+        name: str = "flight-delay",
+        parent: ModelVersion | None = None,
+        part: str | None = None,
+        digest: str | None = None,
+    ) -> NewVersion:
+        return NewVersion(
+            facts=ModelFacts(name, "operations", "Will this flight arrive late?", ("example",)),
+            author="author@example.org",
+            digest=digest or hashlib.sha256(f"manifest {key}".encode()).hexdigest(),
+            training_key=hashlib.sha256(f"inputs {key}".encode()).hexdigest(),
+            parent=parent,
+            step=Step(part, ("code changed",)) if part else None,
+            learned=(Learned("flights", date(2013, 1, 1), "train", "d" * 64, 3),),
+            metrics={"roc_auc": 0.75},
+        )
+
+    return make
+
+
+@pytest.fixture
+def add_version(new_version: Callable[..., NewVersion]) -> Callable[..., ModelVersion]:
+    """Return a function that enters a version made from ``key`` and keywords."""
+
+    def add(session: Session, key: str = "first", **changes: object) -> ModelVersion:
+        return enter_version(session, new_version(key, **changes))[0]
+
+    return add
+
+
+@pytest.fixture
+def say(policy: Policy) -> Callable[..., tuple[Approval, bool]]:
+    """Return a function that decides at a gate, by default to approve."""
+
+    def decided(
+        session: Session,
+        version: ModelVersion,
+        gate: str,
+        approver: str,
+        decision: str = "approve",
+        under: Policy = policy,
+    ) -> tuple[Approval, bool]:
+        said = Decision(gate, decision, approver, "read the evidence")
+        return decide(session, model_of(session, version).name, version.number, said, under)
+
+    return decided
+
+
+@pytest.fixture
+def verify() -> Callable[..., Verification]:
+    """Return a function that records a verification, by default one that passed."""
+
+    def verified(
+        session: Session,
+        version: ModelVersion,
+        passed: bool = True,
+        platform: str = "linux x86_64",
+    ) -> Verification:
+        return record_verification(
+            session,
+            version,
+            Verification(
+                passed=passed,
+                summary="golden set parity",
+                report_digest="e" * 64,
+                platform=platform,
+                isolation="A",
+            ),
+        )
+
+    return verified
+
+
+@pytest.fixture
+def approve(
+    say: Callable[..., tuple[Approval, bool]], verify: Callable[..., Verification]
+) -> Callable[..., None]:
+    """Return a function that brings a version to the point where it can be promoted."""
+
+    def approved(session: Session, version: ModelVersion) -> None:
+        say(session, version, "review", "reviewer@example.org")
+        verify(session, version)
+        say(session, version, "go-live", "operations@example.org")
+
+    return approved
+
+
+@pytest.fixture
+def release(policy: Policy, approve: Callable[..., None]) -> Callable[..., Reign]:
+    """Return a function that approves, verifies and promotes a version."""
+
+    def released(session: Session, version: ModelVersion) -> Reign:
+        approve(session, version)
+        name = model_of(session, version).name
+        return promote(session, name, version.number, policy, "linux x86_64")
+
+    return released
+
+
+@pytest.fixture
+def claim() -> Claim:
+    """Return what a run over 1 January 2013 is about to do."""
+    return Claim(
+        variant="production",
+        dataset="flights",
+        date=date(2013, 1, 1),
+        partition_digest="d" * 64,
+        table_version=3,
+        lock_digest="c" * 64,
+        isolation="A",
+        trigger="score",
+    )

@@ -1,0 +1,79 @@
+"""Ingested partitions: what each day holds now."""
+
+from datetime import date
+
+import pytest
+from sqlalchemy.orm import Session
+
+from registry.errors import UnknownPartitionError
+from registry.ingests import (
+    Ingest,
+    count_rows,
+    find_partition,
+    get_partition,
+    list_partitions,
+    record_ingest,
+    span_of,
+)
+
+
+def ingest(session: Session, day: int, dataset: str = "flights", accepted: int = 90) -> Ingest:
+    return record_ingest(
+        session,
+        Ingest(
+            dataset=dataset,
+            date=date(2013, 1, day),
+            token="a" * 64,
+            partition_digest="b" * 64,
+            table_version=day,
+            accepted=accepted,
+            quarantined=10,
+        ),
+    )
+
+
+def test_a_day_holds_what_was_ingested_last(session: Session) -> None:
+    ingest(session, 1, accepted=90)
+    last = ingest(session, 1, accepted=95)
+    assert get_partition(session, "flights", date(2013, 1, 1)) is last
+    assert list_partitions(session, "flights") == [last]
+
+
+def test_days_are_listed_in_order_between_two_bounds(session: Session) -> None:
+    for day in (3, 1, 2, 4):
+        ingest(session, day)
+    ingest(session, 2, dataset="arrivals")
+
+    def days(start: int | None, end: int | None) -> list[int]:
+        bounds = [None if day is None else date(2013, 1, day) for day in (start, end)]
+        return [row.date.day for row in list_partitions(session, "flights", *bounds)]
+
+    assert days(None, None) == [1, 2, 3, 4]
+    assert days(2, 3) == [2, 3]
+    assert days(4, None) == [4]
+    assert days(None, 1) == [1]
+    assert days(3, 2) == []
+
+
+def test_rows_are_counted_over_days(session: Session) -> None:
+    rows = [ingest(session, 1), ingest(session, 2, accepted=5)]
+    assert count_rows(iter(rows)) == (95, 20)
+    assert count_rows([]) == (0, 0)
+
+
+def test_a_day_that_was_never_ingested_is_told_what_there_is(session: Session) -> None:
+    ingest(session, 1)
+    ingest(session, 3)
+    ingest(session, 3)
+    assert find_partition(session, "flights", date(2013, 1, 2)) is None
+    with pytest.raises(UnknownPartitionError) as unknown:
+        get_partition(session, "flights", date(2013, 1, 2))
+    assert str(unknown.value) == (
+        "Dataset 'flights' has no partition 2013-01-02; "
+        "ingested: 2013-01-01 to 2013-01-03, 2 days. "
+        "Bring it in with 'pilotline ingest flights --date 2013-01-02'."
+    )
+
+
+def test_a_dataset_without_days_says_so(session: Session) -> None:
+    assert span_of(session, "flights") == "nothing yet"

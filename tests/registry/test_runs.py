@@ -1,0 +1,220 @@
+"""Scoring runs: epochs that rise, outcomes that stay, and the run that readers see."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from sqlalchemy.orm import Session
+
+from registry.errors import UnknownRunError
+from registry.events import list_events
+from registry.runs import (
+    Claim,
+    Ending,
+    Run,
+    claim_partition,
+    end_run,
+    get_run,
+    holds_claim,
+    last_outcomes,
+    list_runs,
+    outcome_of,
+    record_teardown,
+    teardown_of,
+    unsettled_runs,
+    visible_runs,
+)
+from registry.versions import ModelVersion
+
+DAY = date(2013, 1, 1)
+Add = Callable[..., ModelVersion]
+
+
+def visible(session: Session, run: Run) -> Run | None:
+    session.expire_all()
+    return visible_runs(session, run.model_id, run.variant, run.date, run.date).get(run.date)
+
+
+def test_each_claim_of_a_partition_gets_a_higher_epoch(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version = add_version(session)
+    runs = [claim_partition(session, version, claim) for _ in range(3)]
+    assert [run.epoch for run in runs] == [1, 2, 3]
+    assert len({run.id for run in runs}) == 3
+
+
+def test_epochs_count_for_one_model_variant_and_day(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version, other = add_version(session), add_version(session, name="seat-demand")
+    claim_partition(session, version, claim)
+    shadow = replace(claim, variant="shadow/1.0.0")
+    next_day = replace(claim, date=date(2013, 1, 2))
+    firsts = [(version, shadow), (version, next_day), (other, claim)]
+    assert [claim_partition(session, *first).epoch for first in firsts] == [1, 1, 1]
+
+
+def test_only_the_last_claim_holds_the_partition(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version = add_version(session)
+    old = claim_partition(session, version, claim)
+    assert holds_claim(session, old)
+    new = claim_partition(session, version, claim)
+    assert (holds_claim(session, old), holds_claim(session, new)) == (False, True)
+
+
+def test_a_run_keeps_what_it_claimed(session: Session, add_version: Add, claim: Claim) -> None:
+    run = claim_partition(session, add_version(session), claim)
+    session.expire_all()
+    assert Claim(**{name: getattr(run, name) for name in vars(claim)}) == claim
+    assert run.id.startswith("20130101-")
+    assert get_run(session, run.id) is run
+
+
+def test_a_claim_shows_nothing_to_readers(session: Session, add_version: Add, claim: Claim) -> None:
+    run = claim_partition(session, add_version(session), claim)
+    assert visible(session, run) is None
+    assert outcome_of(session, run) is None
+
+
+def test_a_success_becomes_visible_beside_its_event(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    run = claim_partition(session, add_version(session), claim)
+    outcome = end_run(session, run, Ending("succeeded", 842, resources={"wall_s": 1.5}))
+    assert visible(session, run) is run
+    assert (outcome.state, outcome.rows, outcome.resources) == (
+        "succeeded",
+        842,
+        '{"wall_s":1.5}',
+    )
+    event = list_events(session, run.model_id)[-1]
+    assert event.kind == "run succeeded"
+    assert event.facts() == {
+        "run": run.id,
+        "version_id": run.version_id,
+        "variant": "production",
+        "date": "2013-01-01",
+        "epoch": 1,
+        "partition": "d" * 64,
+        "rows": 842,
+        "reason": "",
+    }
+
+
+@pytest.mark.parametrize("state", ["failed", "superseded", "crashed"])
+def test_a_run_that_did_not_succeed_changes_nothing_for_readers(
+    session: Session, add_version: Add, claim: Claim, state: str
+) -> None:
+    version = add_version(session)
+    good = claim_partition(session, version, claim)
+    end_run(session, good, Ending("succeeded", 842))
+    bad = claim_partition(session, version, claim)
+    end_run(session, bad, Ending(state, reason="out of memory"))
+    assert visible(session, good) is good
+    assert list_events(session, good.model_id)[-1].kind == f"run {state}"
+
+
+def test_a_run_ends_once(session: Session, add_version: Add, claim: Claim) -> None:
+    run = claim_partition(session, add_version(session), claim)
+    first = end_run(session, run, Ending("failed", reason="out of memory"))
+    events = len(list_events(session, run.model_id))
+    assert end_run(session, run, Ending("succeeded", 842)) is first
+    assert first.state == "failed"
+    assert visible(session, run) is None
+    assert len(list_events(session, run.model_id)) == events
+
+
+def test_a_later_success_takes_over(session: Session, add_version: Add, claim: Claim) -> None:
+    version = add_version(session)
+    runs = [claim_partition(session, version, claim) for _ in range(2)]
+    for run in runs:
+        end_run(session, run, Ending("succeeded", 842))
+    assert visible(session, runs[0]) is runs[1]
+
+
+def test_a_success_reported_late_does_not_hide_a_newer_one(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version = add_version(session)
+    old, new = (claim_partition(session, version, claim) for _ in range(2))
+    end_run(session, new, Ending("succeeded", 842))
+    end_run(session, old, Ending("succeeded", 842))
+    assert visible(session, new) is new
+
+
+def test_a_success_before_a_newer_claim_that_failed_is_shown(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version = add_version(session)
+    old, new = (claim_partition(session, version, claim) for _ in range(2))
+    end_run(session, new, Ending("failed"))
+    end_run(session, old, Ending("succeeded", 842))
+    assert visible(session, old) is old
+
+
+def test_runs_without_an_outcome_are_unsettled(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version = add_version(session)
+    runs = [claim_partition(session, version, claim) for _ in range(3)]
+    end_run(session, runs[1], Ending("failed"))
+    unsettled = unsettled_runs(session, version.model_id, "production", DAY)
+    assert unsettled == [runs[0], runs[2]]
+    assert unsettled_runs(session, version.model_id, "shadow/1.0.0", DAY) == []
+
+
+def test_the_outcome_of_a_day_is_that_of_its_last_claim(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version = add_version(session)
+    days = [date(2013, 1, day) for day in (1, 2)]
+    for day in days:
+        run = claim_partition(session, version, replace(claim, date=day))
+        end_run(session, run, Ending("succeeded", 842))
+    claim_partition(session, version, claim)
+    outcomes = last_outcomes(session, version.model_id, "production", days[0], days[1])
+    assert outcomes[days[0]] is None
+    assert outcomes[days[1]] is outcome_of(session, run)
+    shown = visible_runs(session, version.model_id, "production", days[0], days[1])
+    assert sorted(shown) == days
+
+
+def test_runs_are_listed_by_version_with_their_outcomes(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version, other = add_version(session, "first"), add_version(session, "second")
+    run = claim_partition(session, version, claim)
+    outcome = end_run(session, run, Ending("failed", reason="out of memory"))
+    claim_partition(session, other, claim)
+    assert list_runs(session, version) == [(run, outcome)]
+
+
+def test_a_long_reason_is_kept_whole_and_cut_in_the_event(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    run = claim_partition(session, add_version(session), claim)
+    assert end_run(session, run, Ending("failed", reason="x" * 1000)).reason == "x" * 1000
+    assert list_events(session, run.model_id)[-1].facts()["reason"] == "x" * 400
+
+
+def test_an_unknown_run_is_named(session: Session) -> None:
+    with pytest.raises(UnknownRunError) as unknown:
+        get_run(session, "20130101-abc")
+    assert str(unknown.value) == (
+        "No run '20130101-abc' is recorded. List runs with 'pilotline show MODEL'."
+    )
+
+
+def test_a_teardown_is_recorded_beside_the_run(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    run = claim_partition(session, add_version(session), claim)
+    assert teardown_of(session, run) is None
+    record_teardown(session, run, 0.25, clean=True)
+    teardown = teardown_of(session, run)
+    assert teardown is not None
+    assert (teardown.seconds, teardown.clean) == (0.25, True)

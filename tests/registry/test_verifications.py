@@ -1,0 +1,57 @@
+"""Deployment verifications: the last one counts."""
+
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session
+
+from registry.events import list_events
+from registry.verifications import Verification, passed_verification
+from registry.versions import ModelVersion
+
+Add = Callable[..., ModelVersion]
+Verify = Callable[..., Verification]
+
+
+def test_a_version_that_was_never_verified_has_not_passed(
+    session: Session, add_version: Add
+) -> None:
+    assert passed_verification(session, add_version(session)) is None
+
+
+def test_a_verification_is_kept_beside_its_event(
+    session: Session, add_version: Add, verify: Verify
+) -> None:
+    version = add_version(session)
+    assert passed_verification(session, version) is None
+    assert verify(session, version) is passed_verification(session, version)
+    (event,) = list_events(session, version.model_id, "verified")
+    assert event.facts() == {
+        "version": "1.0.0",
+        "digest": version.digest,
+        "passed": True,
+        "summary": "golden set parity",
+        "report": "e" * 64,
+        "platform": "linux x86_64",
+        "isolation": "A",
+    }
+
+
+def test_a_later_failure_takes_the_pass_back(
+    session: Session, add_version: Add, verify: Verify
+) -> None:
+    version = add_version(session)
+    verify(session, version)
+    verify(session, version, passed=False)
+    assert passed_verification(session, version) is None
+    assert verify(session, version) is passed_verification(session, version)
+
+
+def test_each_platform_is_verified_for_itself(
+    session: Session, add_version: Add, verify: Verify
+) -> None:
+    version = add_version(session)
+    verify(session, version, platform="linux x86_64")
+    verify(session, version, passed=False, platform="linux aarch64")
+    assert passed_verification(session, version, "linux x86_64") is not None
+    assert passed_verification(session, version, "linux aarch64") is None
+    assert passed_verification(session, version, "macos arm64") is None
