@@ -1,6 +1,6 @@
 """Commands that change something: each runs its flow at a Prefect server and prints the result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
@@ -199,7 +199,7 @@ def run_verify(model: str, version: str, as_json: bool) -> int:
 
 def run_score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
     """Score one day; return the exit status."""
-    _check_day(model, day)
+    _check_day(model, day, shadow)
     with flow_run(f"scoring {model} {day}"):
         from flows.score import score
 
@@ -217,10 +217,21 @@ def run_score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
         ]
         if result.reason:
             facts.append(("reason", result.reason))
-        for name, value in (result.resources or {}).items():
-            facts.append((name, value))
-        print_facts(facts)
+        print_facts([*facts, *_describe_resources(result.resources or {})])
     return 1 if result.state == "failed" else 0
+
+
+def _describe_resources(used: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return what a run used, in words with units; nothing for a day that was left as it is."""
+    if not used:
+        return []
+    times = "{build_s:.2f} s environment, {start_s:.2f} s start, {predict_s:.2f} s predict"
+    memory = "{child_peak_mib:.0f} MiB child, {parent_peak_mib:.0f} MiB parent"
+    return [
+        ("time", f"{used['wall_s']:.2f} s from claim to commit; {times.format(**used)}"),
+        ("memory", memory.format(**used)),
+        ("data", f"{used['bytes_in']:,} bytes in, {used['bytes_out']:,} bytes out"),
+    ]
 
 
 def run_backfill(
@@ -253,6 +264,7 @@ def run_backfill(
 
 def run_monitor(model: str, day: date, as_json: bool) -> None:
     """Judge a model up to a day and show what was found."""
+    _check_champion(model)
     with flow_run(f"monitoring {model}"):
         from flows.monitor import monitor
 
@@ -297,13 +309,22 @@ def _check_version(model: str, version: str) -> None:
         get_version(session, model, version)
 
 
-def _check_day(model: str, day: date) -> None:
-    """Tell a wrong model or day before a server is started."""
+def _check_day(model: str, day: date, shadow: str | None) -> None:
+    """Tell a wrong model, version or day before a server is started."""
     from registry.ingests import get_partition
-    from registry.models import get_model
-    from tasks.model_folder import load_model_folder
+    from registry.references import resolve
+    from tasks.bundle import load_bundle
 
-    home = current_home()
-    with home.open_registry() as registry, registry.read() as session:
-        get_model(session, model)
-        get_partition(session, load_model_folder(home.lab, model).spec.input, day)
+    with current_home().open_registry() as registry:
+        with registry.read() as session:
+            version = resolve(session, model, shadow or "champion")
+        dataset = load_bundle(registry, version).spec.input  # the version's, not the lab's
+        with registry.read() as session:
+            get_partition(session, dataset, day)
+
+
+def _check_champion(model: str) -> None:
+    from registry.promotions import champion
+
+    with current_home().open_registry() as registry, registry.read() as session:
+        champion(session, model)

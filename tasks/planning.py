@@ -93,5 +93,7 @@ def _resolve(session: Session, name: str, using: str) -> ModelVersion:
 def _as_of(session: Session, name: str, day: date) -> tuple[ModelVersion | None, str]:
     try:
         return champion_at(session, name, end_of_day(day)), ""
-    except (NoChampionError, VersionUnfitError) as err:
+    except NoChampionError:
+        return None, "no version was champion at the end of that day (UTC)"
+    except VersionUnfitError as err:
         return None, str(err).split(". ")[0]
