@@ -20,7 +20,7 @@ from flows.retrain import retrain
 from flows.score import score
 from flows.train import train
 from registry.approvals import Decision
-from tasks.catalogue import show_model
+from tasks.catalogue import show_model, show_version
 from tasks.example import SeedReport
 from tasks.gates import record_decision
 from tasks.home import Home
@@ -77,7 +77,7 @@ def lifecycle(seeded: SeedReport) -> dict[str, Any]:
         "ingested": _count([*ingested, *arrivals, *july]),
         "quarantine": {name: count_reasons(home, name) for name in ("flights", "arrivals")},
         "released": asdict(released),
-        "scored": _count_scored([*scored, *summer]),
+        "scored": _count_scored(home, [*scored, *summer]),
         "realized": [_realized(day) for day in [*winter.realized, *watches[-1].realized]],
         "drift": [_watch(watch) for watch in watches],
         "challenger": {
@@ -261,14 +261,16 @@ def _count(days: Sequence[DayIngested]) -> dict[str, dict[str, int]]:
     }
 
 
-def _count_scored(days: Sequence[DayScored]) -> dict[str, Any]:
+def _count_scored(home: Home, days: Sequence[DayScored]) -> dict[str, Any]:
+    """Count what readers of production see, and what this run did for it."""
+    with home.open_registry() as registry:
+        runs = show_version(registry, MODEL, "champion")["runs"]
+    seen = {run["date"]: run["rows"] for run in runs if run["state"] == "succeeded"}
+    states = [day.state for day in days]
     return {
-        "days": len({day.date for day in days}),
-        "rows": sum({day.date: day.rows for day in days}.values()),
-        "states": {
-            state: [day.state for day in days].count(state)
-            for state in dict.fromkeys(day.state for day in days)
-        },
+        "days": len(seen),
+        "rows": sum(seen.values()),
+        "states": {state: states.count(state) for state in dict.fromkeys(states)},
     }
 
 

@@ -144,14 +144,11 @@ def show_champions(
 
 def trace_key(model: str, day: Any, key: str, as_json: bool) -> None:
     """Print where one prediction came from."""
-    from tasks.datasets import load_dataset
-    from tasks.scoring import load_champion
     from tasks.tracing import trace_prediction
 
     home = current_home()
     with home.open_registry() as registry:
-        inputs = load_dataset(home.lab, load_champion(registry, model).spec.input)
-        found = trace_prediction(registry, home, model, inputs, day, key)
+        found = trace_prediction(registry, home, model, day, key)
     if as_json:
         print_json(found)
         return

@@ -136,11 +136,13 @@ def _columns(table: Table) -> dict[str, Column]:
     columns = {}
     for name, value in table.values.items():
         facts = value if isinstance(value, dict) else {"type": value}
-        if facts.get("type") not in TYPES or not set(facts) <= {"type", "nullable"}:
+        kind, nullable = facts.get("type"), facts.get("nullable", False)
+        known = isinstance(kind, str) and kind in TYPES and isinstance(nullable, bool)
+        if not known or not set(facts) <= {"type", "nullable"}:
             raise LabError(
                 table.where, f"column {name!r} is {value!r}", f"Types: {', '.join(TYPES)}."
             )
-        columns[name] = Column(facts["type"], bool(facts.get("nullable", False)))
+        columns[name] = Column(kind, nullable)
     return columns
 
 

@@ -70,7 +70,7 @@ def ensure_table(path: Path, schema: pa.Schema, partition_by: Sequence[str]) -> 
             path.name, f"cannot be made ({_short(err)})", "Free space or fix rights."
         ) from err
     table = open_table(path)
-    found = pa.schema(table.schema().to_arrow())
+    found = schema_of(table)
     if _columns(found) != _columns(schema):
         raise LakeError(
             path.name,
@@ -111,6 +111,17 @@ def replace_partition(
     return before + 1
 
 
+def schema_of(table: DeltaTable) -> pa.Schema:
+    """Return the table's columns, texts as plain strings."""
+    found = pa.schema(table.schema().to_arrow())
+    return pa.schema(
+        [
+            pa.field(f.name, pa.string() if pa.types.is_string_view(f.type) else f.type)
+            for f in found
+        ]
+    )
+
+
 def scan(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.RecordBatchReader:
     """Return the rows that ``predicate`` names as a stream, in the types of ``schema``.
 
@@ -146,7 +157,7 @@ def on_days(column: str, days: Sequence[date]) -> str:
 
 
 def _columns(schema: pa.Schema) -> dict[str, str]:
-    return {field.name: str(field.type).replace("string_view", "string") for field in schema}
+    return {field.name: str(field.type) for field in schema}
 
 
 def _short(err: Exception) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from registry.models import ModelFacts
@@ -319,7 +319,13 @@ def _check_python(header: Mapping[str, Any], where: str) -> None:
     import platform
 
     wanted = header.get("requires-python", "")
-    if wanted and not SpecifierSet(wanted).contains(platform.python_version()):
+    try:
+        fits = SpecifierSet(wanted).contains(platform.python_version())
+    except (InvalidSpecifier, TypeError, AttributeError) as err:
+        raise LabError(
+            where, f"the header asks for Python {wanted!r} ({err})", "Mend model.py."
+        ) from err
+    if not fits:
         raise LabError(
             where,
             f"the header asks for Python {wanted}, this is {platform.python_version()}",

@@ -116,7 +116,7 @@ def _realize(
         actuals.schema,
         lake.on_day(actuals.date, run.date),
     )
-    check_day(actuals, run.date, truth, partition.partition_digest)
+    check_day(actuals.name, actuals.key, run.date, truth, partition.partition_digest)
     predicted = read_predictions(home, job, run.variant, run.date)
     key = [*job.bundle.json("contract.json")["key"]]
     known = truth.filter(pc.is_valid(truth[spec.target])).select([*key, spec.target])

@@ -86,11 +86,14 @@ class Job:
         return arrow_schema({**self.key, **features})
 
 
-def plan_job(bundle: Bundle, variant: str, trigger: str, key_types: Mapping[str, Column]) -> Job:
-    """Return the job of scoring with ``bundle``, its predictions keyed as its contract says."""
+def plan_job(bundle: Bundle, variant: str, trigger: str) -> Job:
+    """Return the job of scoring with ``bundle``, its predictions keyed as its contract says.
+
+    Nothing is read from the lab: what is there by now need not be what the version was made from.
+    """
     contract = bundle.json("contract.json")
     names = dict.fromkeys([contract["date"], *contract["key"]])
-    key = {name: Column(key_types[name].type) for name in names}
+    key = {name: Column(contract["key_types"][name]) for name in names}
     return Job(bundle, variant, trigger, key, contract["date"])
 
 
@@ -316,6 +319,8 @@ class _Stream:
         self._reference = decode_profile(job.bundle.files["profile.json"])
         self._path = lake.accepted_path(home.lake, partition.dataset)
         self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
+        # Features are profiled by the thread that feeds, and met here by their predictions.
+        self._features: queue.SimpleQueue[Profile] = queue.SimpleQueue()
         self._profiles: list[Profile] = []
         self.error: Exception | None = None
 
@@ -363,14 +368,13 @@ class _Stream:
             for start in range(0, large.num_rows, BATCH_ROWS):
                 batch = large.slice(start, BATCH_ROWS)
                 self._keys.put(batch.select(list(self._job.key)))
-                self._profiles.append(
-                    profile_like(self._reference, batch.select(list(spec.features)))
-                )
-                yield batch.select(list(spec.features))
+                features = batch.select(list(spec.features))
+                self._features.put(profile_like(self._reference, features))
+                yield features
 
     def _finish(self, keys: pa.RecordBatch, predicted: pa.RecordBatch) -> pa.RecordBatch:
         seen = profile_like(self._reference, predicted)
-        features = self._profiles.pop(0)
+        features = self._features.get_nowait()
         both = Profile(features.rows, {**features.columns, **seen.columns})
         self._profiles.append(both)
         own = [self._job.bundle.version.number, self._run.id, self._job.variant]

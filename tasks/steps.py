@@ -21,7 +21,7 @@ from registry.runs import PRODUCTION
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, list_versions, status_of
 from tasks import training
-from tasks.bundle import Bundle, load_bundle, load_json
+from tasks.bundle import load_bundle, load_json
 from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
 from tasks.home import Home
@@ -31,7 +31,7 @@ from tasks.monitoring import Watch, monitor_model
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
 from tasks.retraining import Evidence, request_retraining
 from tasks.sandbox import NO_BOUNDARY, Tier, require_isolation
-from tasks.scoring import DayScored, Job, load_champion, plan_job, score_days
+from tasks.scoring import DayScored, load_champion, plan_job, score_days
 from tasks.sources import open_source
 from tasks.validation import Validator
 from tasks.verification import Verified, platform, verify_version
@@ -194,7 +194,7 @@ def score_production(home: Home, name: str, days: Sequence[date], trigger: str) 
     """Score days with the champion; what readers of production see."""
     with home.open_registry() as registry:
         bundle = load_champion(registry, name)
-        job = _job(home, bundle, PRODUCTION, trigger)
+        job = plan_job(bundle, PRODUCTION, trigger)
         return score_days(registry, home, _tier(home), job, days, log.info)
 
 
@@ -204,7 +204,7 @@ def score_shadow(home: Home, name: str, day: date, reference: str) -> list[DaySc
     with home.open_registry() as registry:
         with registry.read() as session:
             version = resolve(session, name, reference)
-        job = _job(home, load_bundle(registry, version), f"shadow/{version.number}", "score")
+        job = plan_job(load_bundle(registry, version), f"shadow/{version.number}", "score")
         return score_days(registry, home, _tier(home), job, [day], log.info)
 
 
@@ -227,7 +227,7 @@ def run_plan(home: Home, name: str, plan: Sequence[PlannedDay]) -> list[DayScore
         for number, days in todo.items():
             with registry.read() as session:
                 version = get_version(session, name, number)
-            job = _job(home, load_bundle(registry, version), PRODUCTION, "backfill")
+            job = plan_job(load_bundle(registry, version), PRODUCTION, "backfill")
             results += score_days(registry, home, _tier(home), job, days, log.info)
     return sorted(results, key=lambda result: result.date)
 
@@ -237,7 +237,7 @@ def monitor_days(home: Home, name: str, day: date) -> Watch:
     """Judge the champion up to ``day``: realized performance, and drift over windows."""
     with home.open_registry() as registry:
         bundle = load_champion(registry, name)
-        job = _job(home, bundle, PRODUCTION, "monitor")
+        job = plan_job(bundle, PRODUCTION, "monitor")
         actuals = load_dataset(home.lab, bundle.spec.actuals)
         inputs = load_dataset(home.lab, bundle.spec.input)
         return monitor_model(registry, home, job, actuals, inputs, day)
@@ -257,10 +257,6 @@ def _input_of(home: Home, name: str) -> str:
             return load_champion(registry, name).spec.input
         except NoChampionError:
             return load_model_folder(home.lab, name).spec.input
-
-
-def _job(home: Home, bundle: Bundle, variant: str, trigger: str) -> Job:
-    return plan_job(bundle, variant, trigger, load_dataset(home.lab, bundle.spec.input).columns)
 
 
 def _tier(home: Home) -> Tier:

@@ -11,17 +11,17 @@ from registry import Registry
 from registry.models import get_model
 from registry.promotions import reigns
 from registry.runs import PRODUCTION, get_run, outcome_of, teardown_of
-from registry.versions import ModelVersion, status_of
+from registry.versions import ModelVersion, list_versions, status_of
 from tasks import lake
 from tasks.bundle import load_json, load_manifest
-from tasks.datasets import TYPES, Dataset
+from tasks.datasets import TYPES
 from tasks.errors import NothingToDoError
 from tasks.home import Home
 from tasks.training_data import check_day
 
 
 def trace_prediction(
-    registry: Registry, home: Home, name: str, inputs: Dataset, day: date, text: str
+    registry: Registry, home: Home, name: str, day: date, text: str
 ) -> dict[str, Any]:
     """Return everything that led to one production prediction, as JSON values.
 
@@ -29,7 +29,6 @@ def trace_prediction(
         registry: the registry.
         home: the home.
         name: the model.
-        inputs: the dataset it reads.
         day: the partition.
         text: the key's values, ``carrier=UA,flight=1545,origin=EWR``, or just the values in the
             key's order without the date.
@@ -40,9 +39,9 @@ def trace_prediction(
         LakeError: the input is not what was ingested.
     """
     with registry.read() as session:
-        get_model(session, name)
-    key = parse_key(inputs, text)
-    where = {inputs.date: day, **key}
+        newest = list_versions(session, get_model(session, name).id)[-1]
+    contract = load_json(registry, newest, "contract.json")
+    where = {contract["date"]: day, **parse_key(contract, text)}
     row = _find(lake.open_table(lake.predictions_path(home.lake, name)), where, PRODUCTION)
     if row is None:
         raise NothingToDoError(
@@ -57,14 +56,16 @@ def trace_prediction(
         status = status_of(session, version)
         promotion = next((r for r in reigns(session, name) if r.digest == version.digest), None)
     manifest = load_manifest(registry, version)
-    contract = load_json(registry, version, "contract.json")
     source = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
-    partition = lake.read(source, inputs.schema, lake.on_day(inputs.date, day))
-    check_day(inputs, day, partition, run.partition_digest)
+    partition = lake.read(source, lake.schema_of(source), lake.on_day(contract["date"], day))
+    check_day(run.dataset, tuple(contract["key"]), day, partition, run.partition_digest)
     return {
         "model": name,
         "key": {column: _plain(value) for column, value in where.items()},
-        "prediction": {column: row[column] for column in contract["outputs"]},
+        "prediction": {
+            column: row[column]
+            for column in load_json(registry, version, "contract.json")["outputs"]
+        },
         "input": {column: _plain(value) for column, value in _pick(partition, where).items()},
         "version": {
             "number": version.number,
@@ -93,13 +94,13 @@ def trace_prediction(
     }
 
 
-def parse_key(dataset: Dataset, text: str) -> dict[str, Any]:
-    """Return the key columns but the date, in their declared types.
+def parse_key(contract: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return the key columns but the date, in the contract's types.
 
     Raises:
         NothingToDoError: a column is missing, unknown, or its value of another type.
     """
-    names = [name for name in dataset.key if name != dataset.date]
+    names = [name for name in contract["key"] if name != contract["date"]]
     parts = [part.strip() for part in text.split(",")]
     pairs: Mapping[str, str]
     if all("=" in part for part in parts):
@@ -114,26 +115,17 @@ def parse_key(dataset: Dataset, text: str) -> dict[str, Any]:
         )
     try:
         return {
-            name: pa.scalar(pairs[name]).cast(TYPES[dataset.columns[name].type]).as_py()
+            name: pa.scalar(pairs[name]).cast(TYPES[contract["key_types"][name]]).as_py()
             for name in names
         }
     except pa.ArrowInvalid as err:
-        raise NothingToDoError(
-            f"Key {text!r}", str(err), "Check the types in dataset.toml."
-        ) from err
+        raise NothingToDoError(f"Key {text!r}", str(err), "Check the value's type.") from err
 
 
 def _find(table: Any, where: Mapping[str, Any], variant: str) -> dict[str, Any] | None:
-    schema = pa.schema(table.schema().to_arrow())
-    fixed = pa.schema(
-        [
-            pa.field(f.name, pa.string() if str(f.type).startswith("string") else f.type)
-            for f in schema
-        ]
-    )
     (date_column, day), *_ = where.items()
     predicate = f"variant = '{variant}' and {lake.on_day(date_column, day)}"
-    rows = lake.read(table, fixed, predicate)
+    rows = lake.read(table, lake.schema_of(table), predicate)
     found = _pick(rows, where)
     return found or None
 

@@ -210,6 +210,7 @@ def _contract(folder: ModelFolder, selection: Selection) -> dict[str, Any]:
         "dataset": dataset.name,
         "date": dataset.date,
         "key": list(dataset.key),
+        "key_types": {name: dataset.columns[name].type for name in (dataset.date, *dataset.key)},
         "inputs": {name: vars(dataset.columns[name]) for name in spec.features},
         "outputs": {
             name: {"type": kind, "nullable": False} for name, kind in spec.predictions.items()

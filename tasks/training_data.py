@@ -127,20 +127,20 @@ def read_pin(home: Home, pin: Pin) -> pa.Table:
     rows = lake.read(table, dataset.schema, lake.on_days(dataset.date, list(pin.days)))
     for day, digest in pin.days.items():
         found = rows.filter(pc.equal(rows[dataset.date], pa.scalar(day, pa.date32())))
-        check_day(dataset, day, found, digest)
+        check_day(dataset.name, dataset.key, day, found, digest)
     return rows
 
 
-def check_day(dataset: Dataset, day: date, rows: pa.Table, digest: str) -> None:
+def check_day(dataset: str, key: tuple[str, ...], day: date, rows: pa.Table, digest: str) -> None:
     """Do nothing if ``rows`` are what was ingested.
 
     Raises:
         LakeError: they are not.
     """
-    found = partition_digest(rows, dataset.key)
+    found = partition_digest(rows, key)
     if found != digest:
         raise LakeError(
-            dataset.name,
+            dataset,
             f"day {day} reads as {found[:12]}..., ingested as {digest[:12]}...",
             "Its files are damaged: restore the lake from a copy, or ingest the day again.",
         )
