@@ -46,11 +46,20 @@ def machine() -> str:
 
 
 @contextmanager
-def built_environment(scratch: Path, model: str, lock: bytes) -> Iterator[Environment]:
+def built_environment(
+    scratch: Path, model: str, lock: bytes, *, walled: bool = True
+) -> Iterator[Environment]:
     """Build an environment from ``lock``, give it, and tear it down in every case.
 
     The warm cache is asked first and the network only where a package is missing from it; both
     check every hash, and no package is ever built from source.
+
+    Args:
+        scratch: where its folder is made.
+        model: for messages.
+        lock: ``requirements.lock``.
+        walled: whether the child sees it read-only. If not, its files are copies: as links into
+            uv's cache, a write in one would change every later environment, past all hashes.
 
     Raises:
         EnvironmentBuildError: a package is gone, has another hash or no wheel.
@@ -63,7 +72,7 @@ def built_environment(scratch: Path, model: str, lock: bytes) -> Iterator[Enviro
         (folder / "out").mkdir()
         lock_path = folder / "requirements.lock"
         lock_path.write_bytes(lock)
-        offline = _build(folder, model, lock_path)
+        offline = _build(folder, model, lock_path, "hardlink" if walled else "copy")
         environment = Environment(
             folder=folder,
             python=folder / "env" / "bin" / "python",
@@ -102,11 +111,12 @@ def _make_scratch(scratch: Path) -> Path:
         ) from err
 
 
-def _build(folder: Path, model: str, lock: Path) -> bool:
+def _build(folder: Path, model: str, lock: Path, link_mode: str) -> bool:
     env = folder / "env"
     base = getattr(sys, "_base_executable", sys.executable)
     _uv(model, ["venv", "--no-project", "--offline", "--python", str(base), str(env)])
     sync = ["pip", "sync", "--python", str(env), "--require-hashes", "--only-binary", ":all:"]
+    sync += ["--link-mode", link_mode]
     try:
         _uv(model, [*sync, "--offline", str(lock)])
     except EnvironmentBuildError:

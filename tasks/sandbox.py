@@ -36,6 +36,11 @@ class Tier:
     name: str  # A or C
     why: str
 
+    @property
+    def walled(self) -> bool:
+        """Whether it is a boundary."""
+        return self.name == "A"
+
 
 @dataclass(frozen=True)
 class Places:

@@ -128,7 +128,7 @@ def score_days(
     _check_fit(registry, job)
     runs: list[Run] = []
     name = job.bundle.spec.name
-    with built_environment(home.scratch, name, job.bundle.lock) as environment:
+    with built_environment(home.scratch, name, job.bundle.lock, walled=tier.walled) as environment:
         room = Room(home, environment, tier)
         with _Children(room, job.bundle) as children:
             for day in open_days:

@@ -76,9 +76,9 @@ def train_version(
         return _describe(registry, known, new=False)
     rows = load_rows(home, spec, selection)
     say(f"training on {rows.train.num_rows:,} rows of {len(selection.train)} days")
-    with built_environment(home.scratch, spec.name, request.folder.files["requirements.lock"]) as (
-        environment
-    ):
+    with built_environment(
+        home.scratch, spec.name, request.folder.files["requirements.lock"], walled=tier.walled
+    ) as (environment):
         room = Room(home, environment, tier)
         with training_child(room, request.folder) as child:
             child.train(rows.train.select([*spec.features, spec.target]))
@@ -165,7 +165,9 @@ def _evaluate(
     against: dict[str, Any] | None = None
     if request.champion is not None:
         champion = request.champion
-        with built_environment(home.scratch, spec.name, champion.lock) as environment:
+        with built_environment(
+            home.scratch, spec.name, champion.lock, walled=tier.walled
+        ) as environment:
             room = Room(home, environment, tier)
             chances = predict_rows(room, champion.folder, champion.artifact, rows.holdout)
         theirs = measure(names, happened, chances[champion.spec.score_column].to_numpy())

@@ -57,7 +57,9 @@ def verify_version(
     bundle = load_bundle(registry, version)
     _check_platform(registry, bundle)
     checks: list[Check] = []
-    with built_environment(home.scratch, bundle.spec.name, bundle.lock) as environment:
+    with built_environment(
+        home.scratch, bundle.spec.name, bundle.lock, walled=tier.walled
+    ) as environment:
         room = Room(home, environment, tier)
         for title, step in (
             ("golden set", _check_golden),
