@@ -73,27 +73,29 @@ def ingest_day(
     digest = partition_digest(accepted, dataset.key)
     counts = {"accepted": str(accepted.num_rows), "quarantined": str(len(reasons))}
     try:
-        _write_quarantine(dataset, lake_path, rows, reasons, day, token)
-        version = _write_accepted(dataset, lake_path, accepted, day, counts | {"token": token})
+        # Commit and record under the registry's one writer's lock: of two ingests of a day, the one
+        # whose rows the table shows must also be the one that is recorded last.
+        with registry.write() as session:
+            _write_quarantine(dataset, lake_path, rows, reasons, day, token)
+            version = _write_accepted(dataset, lake_path, accepted, day, counts | {"token": token})
+            ingest = record_ingest(
+                session,
+                Ingest(
+                    dataset=dataset.name,
+                    date=day,
+                    token=token,
+                    partition_digest=digest,
+                    table_version=version,
+                    accepted=accepted.num_rows,
+                    quarantined=len(reasons),
+                ),
+            )
     except DeltaError as err:
         raise LakeError(
             dataset.name,
             f"day {day} was not committed ({str(err).splitlines()[0][:200]})",
             "Somebody else may be ingesting it: run the command again.",
         ) from err
-    with registry.write() as session:
-        ingest = record_ingest(
-            session,
-            Ingest(
-                dataset=dataset.name,
-                date=day,
-                token=token,
-                partition_digest=digest,
-                table_version=version,
-                accepted=accepted.num_rows,
-                quarantined=len(reasons),
-            ),
-        )
     return _report(ingest, changed=True)
 
 
@@ -106,7 +108,7 @@ def _judge(
             dataset.name, day.isoformat(), "; ".join(verdict.failures), "Look at the source."
         )
     share = len(verdict.reasons) / rows.num_rows
-    if share > dataset.max_share:
+    if share > dataset.max_share or len(verdict.reasons) == rows.num_rows:
         first = next(iter(verdict.reasons.values()))
         raise PartitionRefusedError(
             dataset.name,
