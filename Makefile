@@ -31,7 +31,7 @@ demo: $(READY)  ## a model from folder to monitored production, on real flights
 	@$(BIN)/pilotline demo $(ARGS)
 
 test: $(DEV)  ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
 
 check: $(DEV)  ## lint, format, types, and which layer may import which
 	@$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from flows.retrain import retrain
 from flows.score import score
 from flows.train import train
 from registry.approvals import Decision
+from registry.runs import PRODUCTION
 from tasks.catalogue import show_model, show_version
 from tasks.example import SeedReport
 from tasks.gates import record_decision
@@ -265,7 +266,11 @@ def _count_scored(home: Home, days: Sequence[DayScored]) -> dict[str, Any]:
     """Count what readers of production see, and what this run did for it."""
     with home.open_registry() as registry:
         runs = show_version(registry, MODEL, "champion")["runs"]
-    seen = {run["date"]: run["rows"] for run in runs if run["state"] == "succeeded"}
+    seen = {
+        run["date"]: run["rows"]
+        for run in runs
+        if (run["variant"], run["state"]) == (PRODUCTION, "succeeded")
+    }
     states = [day.state for day in days]
     return {
         "days": len(seen),

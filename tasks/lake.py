@@ -133,9 +133,16 @@ def scan(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.Reco
     stream = pa.RecordBatchReader.from_stream(table.scan(list(schema.names), predicate))
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in stream:
-            # Texts come as string_view, which little outside Arrow reads.
-            yield batch.select(schema.names).cast(schema)
+        try:
+            for batch in stream:
+                # Texts come as string_view, which little outside Arrow reads.
+                yield batch.select(schema.names).cast(schema)
+        except (pa.ArrowException, OSError) as err:
+            raise LakeError(
+                Path(table.table_uri).name,
+                f"a data file cannot be read ({_short(err)})",
+                "Its files are damaged: restore the lake from a copy.",
+            ) from err
 
     return pa.RecordBatchReader.from_batches(schema, batches())
 

@@ -72,7 +72,7 @@ def plan_backfill(
             if run is None:
                 failed = outcomes.get(day)
                 state = "failed" if failed is not None and failed.state == "failed" else "missing"
-                reason = failed.reason.splitlines()[0] if state == "failed" and failed else ""
+                reason = failed.reason.partition("\n")[0] if state == "failed" and failed else ""
                 plan.append(PlannedDay(day, state, number, reason))
             elif run.partition_digest != partitions[day].partition_digest:
                 plan.append(PlannedDay(day, "stale", number, "its rows changed since"))

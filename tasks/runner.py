@@ -288,12 +288,13 @@ class Child:
         if self._process.returncode is not None:
             return
         until = time.monotonic() + EXIT_WAIT_S
-        while True:
-            if self._process.poll() is not None:
-                break
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while os.waitid(os.P_PID, self._process.pid, look) is None:
             if time.monotonic() > until:
                 self._kill()
             time.sleep(0.005)
+        self._kill()  # its group, while the number is still its own: what it left behind ends too
+        self._process.wait()
 
 
 class _Feeder(threading.Thread):
