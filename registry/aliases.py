@@ -67,6 +67,14 @@ def move_alias(
         raise ConflictError(f"Alias {name!r}", f"version id {expected}", "another version")
 
 
+def drop_alias(session: Session, name: str, version: ModelVersion) -> None:
+    """Remove alias ``name`` if it points at ``version``; beside the caller's event."""
+    alias = get_alias(session, version.model_id, name)
+    if alias is not None and alias.version_id == version.id:
+        session.delete(alias)
+        session.flush()
+
+
 def set_challenger(session: Session, version: ModelVersion, why: str) -> None:
     """Point ``challenger`` at ``version`` beside its event; flushes, the caller commits."""
     current = get_alias(session, version.model_id, CHALLENGER)

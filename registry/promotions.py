@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from registry.aliases import CHAMPION, get_alias, move_alias
+from registry.aliases import CHALLENGER, CHAMPION, drop_alias, get_alias, move_alias
 from registry.approvals import Approval, ApprovalUse, live_approval
 from registry.errors import ApprovalError, NoChampionError, VersionUnfitError
 from registry.events import Event, append_event, hash_event, list_events
@@ -75,6 +75,7 @@ def promote(session: Session, name: str, number: str, policy: Policy, platform: 
         ApprovalUse(approval_id=approval.id, event_id=event.id) for approval in approvals
     )
     move_alias(session, event, CHAMPION, version, current.version_id if current else None)
+    drop_alias(session, CHALLENGER, version)  # it challenges nobody any more
     return _reign(event)
 
 

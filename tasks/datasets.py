@@ -137,8 +137,8 @@ def _columns(table: Table) -> dict[str, Column]:
     for name, value in table.values.items():
         facts = value if isinstance(value, dict) else {"type": value}
         kind, nullable = facts.get("type"), facts.get("nullable", False)
-        known = isinstance(kind, str) and kind in TYPES and isinstance(nullable, bool)
-        if not known or not set(facts) <= {"type", "nullable"}:
+        known = set(facts) <= {"type", "nullable"} and isinstance(nullable, bool)
+        if not known or not isinstance(kind, str) or kind not in TYPES:
             raise LabError(
                 table.where, f"column {name!r} is {value!r}", f"Types: {', '.join(TYPES)}."
             )

@@ -48,6 +48,19 @@ class Home:
         own = self.root / "policy.toml"
         return own if own.exists() else self.lab.parent / "deployments" / "policy.toml"
 
+    def require_lab(self) -> None:
+        """Do nothing if the lab is there.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        if not self.lab.is_dir():
+            raise SettingsError(
+                "PILOTLINE_LAB",
+                f"not set, and no lab above this folder or at {str(self.lab)!r}",
+                "Run inside the project, or set it to the project's lab.",
+            )
+
     def open_registry(self) -> Registry:
         """Return the registry, open; the caller closes it.
 

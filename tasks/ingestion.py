@@ -76,7 +76,7 @@ def ingest_day(
         # Commit and record under the registry's one writer's lock: of two ingests of a day, the one
         # whose rows the table shows must also be the one that is recorded last.
         with registry.write() as session:
-            _write_quarantine(dataset, lake_path, rows, reasons, day, token)
+            _write_quarantine(dataset, lake_path, rows, reasons, day, token, known)
             version = _write_accepted(dataset, lake_path, accepted, day, counts | {"token": token})
             ingest = record_ingest(
                 session,
@@ -127,6 +127,7 @@ def _write_quarantine(
     reasons: dict[int, list[str]],
     day: date,
     token: str,
+    known: Ingest | None,
 ) -> None:
     path = lake.quarantine_path(lake_path, dataset.name)
     table = lake.ensure_table(path, QUARANTINE_SCHEMA, ["date"])
@@ -143,10 +144,13 @@ def _write_quarantine(
         }
         for row, (index, said) in zip(broken, reasons.items(), strict=True)
     ]
+    # The rows of the ingest that counts now stay until the accepted rows are replaced too; a later
+    # ingest of the day removes them.
+    keep = f" and token <> '{known.token}'" if known else ""
     lake.replace_partition(
         table,
         pa.Table.from_pylist(records, schema=QUARANTINE_SCHEMA),
-        lake.on_day("date", day),
+        lake.on_day("date", day) + keep,
         {"token": token},
     )
 

@@ -145,8 +145,9 @@ def read_model_folder(folder: Path, name: str, where: str) -> ModelFolder:
 
 
 _REMEDIES = {
-    "model.toml": "It says what the model reads and how it is judged; the README shows one.",
-    "model.py": "It holds train and predict; the README shows one.",
+    "model.toml": "It says what the model reads and how it is judged; "
+    "lab/models/flight-delay is an example.",
+    "model.py": "It holds train and predict; lab/models/flight-delay is an example.",
     "requirements.lock": "Make it: uv pip compile --universal --generate-hashes model.py "
     "-o requirements.lock.",
     "README.md": "Write the model card: what it is for, what it learned from, its limits.",

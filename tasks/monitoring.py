@@ -65,6 +65,7 @@ class Watch:
     windows: list[Window]  # oldest first; they do not overlap
     fired: bool
     new: bool  # this call was the first to see it
+    learned: tuple[date, date]  # first and last day of the reference
 
 
 def monitor_model(
@@ -98,7 +99,8 @@ def monitor_model(
     ]
     fired = all(window.drifted for window in windows)
     new = fired and _record(registry, version, windows, day)
-    return Watch(version.number, realized, windows, fired, new)
+    learned = [date.fromisoformat(day) for day in job.bundle.json("data.json")["train"]["days"]]
+    return Watch(version.number, realized, windows, fired, new, (learned[0], learned[-1]))
 
 
 def _realize(

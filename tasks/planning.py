@@ -12,7 +12,7 @@ from registry.models import get_model
 from registry.promotions import champion, champion_at, promoted_version
 from registry.references import end_of_day
 from registry.runs import PRODUCTION, last_outcomes, visible_runs
-from registry.versions import ModelVersion
+from registry.versions import ModelVersion, learned_from
 from tasks.errors import NothingToDoError
 
 TO_DO = ("missing", "failed", "stale", "other version")
@@ -29,7 +29,13 @@ class PlannedDay:
 
 
 def plan_backfill(
-    registry: Registry, name: str, dataset: str, start: date, end: date, using: str
+    registry: Registry,
+    name: str,
+    dataset: str,
+    start: date,
+    end: date,
+    using: str,
+    include_training_days: bool = False,
 ) -> list[PlannedDay]:
     """Return what is to be done for each day of the range; changes nothing.
 
@@ -40,6 +46,7 @@ def plan_backfill(
         start: first day.
         end: last day, included.
         using: ``champion``, ``as-of`` (each day's own champion) or a version number.
+        include_training_days: also score days the version learned from, which flatters it.
 
     Raises:
         NothingToDoError: the range is empty.
@@ -57,13 +64,16 @@ def plan_backfill(
         shown = visible_runs(session, model.id, PRODUCTION, start, end)
         outcomes = last_outcomes(session, model.id, PRODUCTION, start, end)
         fixed = None if using == "as-of" else _resolve(session, name, using)
-        plan = []
+        plan: list[PlannedDay] = []
+        known: dict[int, set[date]] = {}
         for day in days:
             version, problem = fixed, ""
             if using == "as-of":
                 version, problem = _as_of(session, name, day)
             if day not in partitions:
                 problem = f"{dataset} {day} is not ingested"
+            elif version is not None and not include_training_days:
+                problem = _learned_problem(session, version, day, known)
             if version is None or problem:
                 plan.append(PlannedDay(day, "blocked", "", problem))
                 continue
@@ -78,7 +88,7 @@ def plan_backfill(
                 plan.append(PlannedDay(day, "stale", number, "its rows changed since"))
             elif run.version_id != version.id:
                 before = session.get_one(ModelVersion, run.version_id).number
-                plan.append(PlannedDay(day, "other version", number, f"shows {before}"))
+                plan.append(PlannedDay(day, "other version", number, f"replaces {before}"))
             else:
                 plan.append(PlannedDay(day, "done", number, ""))
     return plan
@@ -88,6 +98,18 @@ def _resolve(session: Session, name: str, using: str) -> ModelVersion:
     return (
         champion(session, name) if using == "champion" else promoted_version(session, name, using)
     )
+
+
+def _learned_problem(
+    session: Session, version: ModelVersion, day: date, known: dict[int, set[date]]
+) -> str:
+    """Return why ``version`` should not score ``day``: it knows the answers; else nothing."""
+    if version.id not in known:
+        items = learned_from(session, version)
+        known[version.id] = {item.date for item in items if item.use == "train"}
+    if day not in known[version.id]:
+        return ""
+    return f"{version.number} was trained on this day (--include-training-days)"
 
 
 def _as_of(session: Session, name: str, day: date) -> tuple[ModelVersion | None, str]:

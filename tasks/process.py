@@ -53,7 +53,9 @@ def training_child(room: Room, folder: ModelFolder) -> Iterator[Child]:
     """Give a child that trains; what it saved is read by ``collect_artifact`` afterwards."""
     path = _lay_out(room, folder, {})
     out = room.environment.folder / "out"
-    with _child(room, folder, path, out, {"mode": "train", "params": folder.spec.params}) as child:
+    limits = {"file_bytes": MAX_ARTIFACT_BYTES}
+    settings = {"mode": "train", "params": folder.spec.params, **limits}
+    with _child(room, folder, path, out, settings) as child:
         yield child
 
 

@@ -131,7 +131,8 @@ def _column_like(reference: ColumnProfile, values: pa.ChunkedArray | pa.Array) -
         numbers = pc.drop_null(values).to_numpy(zero_copy_only=False).astype(np.float64)
         return _binned(numbers, values.null_count, reference.edges)
     counted = _count(values)
-    if OTHER in reference.counts or len(counted) > MAX_VALUES:
+    # Numbers are counted whatever they are: an unknown one has a place on the axis all the same.
+    if not reference.numeric and (OTHER in reference.counts or len(counted) > MAX_VALUES):
         kept = {value: n for value, n in counted.items() if value in reference.counts}
         beyond = sum(counted.values()) - sum(kept.values())
         counted = kept | ({OTHER: beyond} if beyond else {})

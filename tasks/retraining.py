@@ -41,13 +41,13 @@ def request_retraining(registry: Registry, bundle: Bundle, until: date) -> Evide
         ]
         if until in asked:
             return Evidence(until, drift_until, new=False)
-        earlier = [day for day in asked if day < until]
-        if earlier and until - max(earlier) < timedelta(days=rules.cooldown_days):
-            free = max(earlier) + timedelta(days=rules.cooldown_days)
+        cooldown = timedelta(days=rules.cooldown_days)
+        near = [day for day in asked if abs(until - day) < cooldown]
+        if near:
             raise RetrainingRefusedError(
                 name,
-                f"the last one was with data until {max(earlier)}",
-                f"The cooldown of {rules.cooldown_days} days ends with data of {free}.",
+                f"one was asked for with data until {max(near)}",
+                f"The cooldown of {cooldown.days} days ends with data of {max(near) + cooldown}.",
             )
         in_quarter = [day for day in asked if _quarter(day) == _quarter(until)]
         if len(in_quarter) >= rules.max_per_quarter:

@@ -288,13 +288,13 @@ class Child:
         if self._process.returncode is not None:
             return
         until = time.monotonic() + EXIT_WAIT_S
-        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        while os.waitid(os.P_PID, self._process.pid, look) is None:
+        while self._process.poll() is None:
             if time.monotonic() > until:
                 self._kill()
             time.sleep(0.005)
-        self._kill()  # its group, while the number is still its own: what it left behind ends too
-        self._process.wait()
+        # What it left behind in its group ends too; an empty group is gone, which is fine.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class _Feeder(threading.Thread):

@@ -49,7 +49,7 @@ class SqliteSource:
         try:
             with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as database:
                 cursor = database.execute(self.dataset.source.query, {"date": day.isoformat()})
-                names = [column[0] for column in cursor.description]
+                names = [column[0] for column in cursor.description or ()]
                 rows = cursor.fetchall()
         except sqlite3.Error as err:
             raise SourceError(

@@ -47,6 +47,7 @@ class Gate:
     state: str  # approved, waiting or rejected
     by: str = ""
     comment: str = ""
+    approvers: tuple[str, ...] = ()  # who may decide
 
 
 @task(cache_policy=NO_CACHE)
@@ -149,7 +150,7 @@ def read_gate(home: Home, name: str, number: str, gate: str) -> Gate:
             return Gate(gate, "rejected", last.approver, last.comment)
         live = live_approval(session, version, gate, policy)
         if live is None:
-            return Gate(gate, "waiting")
+            return Gate(gate, "waiting", approvers=policy.approvers[gate])
         return Gate(gate, "approved", live.approver, live.comment)
 
 
@@ -209,10 +210,13 @@ def score_shadow(home: Home, name: str, day: date, reference: str) -> list[DaySc
 
 
 @task(cache_policy=NO_CACHE)
-def make_plan(home: Home, name: str, start: date, end: date, using: str) -> list[PlannedDay]:
+def make_plan(
+    home: Home, name: str, start: date, end: date, using: str, include_training_days: bool = False
+) -> list[PlannedDay]:
     """Return what a backfill would do, day by day."""
     with home.open_registry() as registry:
-        return plan_backfill(registry, name, _input_of(home, name), start, end, using)
+        dataset = load_champion(registry, name).spec.input
+        return plan_backfill(registry, name, dataset, start, end, using, include_training_days)
 
 
 @task(cache_policy=NO_CACHE)
@@ -248,15 +252,6 @@ def ask_to_retrain(home: Home, name: str, until: date) -> Evidence:
     """Record a retraining if the champion's policy allows it."""
     with home.open_registry() as registry:
         return request_retraining(registry, load_champion(registry, name), until)
-
-
-def _input_of(home: Home, name: str) -> str:
-    """Return the dataset the champion reads, or the lab's folder where there is none yet."""
-    with home.open_registry() as registry:
-        try:
-            return load_champion(registry, name).spec.input
-        except NoChampionError:
-            return load_model_folder(home.lab, name).spec.input
 
 
 def _tier(home: Home) -> Tier:

@@ -20,7 +20,9 @@ def read_toml(path: Path, where: str) -> "Table":
     try:
         return Table(where, tomllib.loads(path.read_text("utf-8")))
     except FileNotFoundError as err:
-        raise LabError(where, "the file is missing", "Add it; the README shows its form.") from err
+        raise LabError(
+            where, "the file is missing", "Add it; compare it with the example in lab."
+        ) from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise LabError(where, f"not TOML: {err}", "Mend the line.") from err
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from registry import Registry
 from registry.models import get_model
 from registry.promotions import reigns
-from registry.runs import PRODUCTION, get_run, outcome_of, teardown_of
+from registry.runs import PRODUCTION, get_run, outcome_of, teardown_of, visible_runs
 from registry.versions import ModelVersion, list_versions, status_of
 from tasks import lake
 from tasks.bundle import load_json, load_manifest
@@ -44,10 +44,14 @@ def trace_prediction(
     where = {contract["date"]: day, **parse_key(contract, text)}
     row = _find(lake.open_table(lake.predictions_path(home.lake, name)), where, PRODUCTION)
     if row is None:
+        with registry.read() as session:
+            scored = visible_runs(session, newest.model_id, PRODUCTION, day, day)
         raise NothingToDoError(
             f"Trace of {name!r}",
             f"no production prediction for {day} with {text}",
-            f"Is the day scored? 'pilotline score {name} --date {day}'.",
+            "The day is scored, but has no such key; check its values."
+            if scored
+            else f"The day is not scored: 'pilotline score {name} --date {day}'.",
         )
     with registry.read() as session:
         run = get_run(session, row["run_id"])

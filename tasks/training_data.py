@@ -100,7 +100,8 @@ def load_rows(home: Home, spec: ModelSpec, selection: Selection) -> TrainingRows
         LakeError: a table is gone, or a day is not what was ingested.
     """
     key = selection.input.dataset.key
-    inputs = read_pin(home, selection.input)
+    columns = dict.fromkeys([*key, selection.input.dataset.date, *spec.features])
+    inputs = read_pin(home, selection.input).select(list(columns))
     actuals = read_pin(home, selection.actuals).select([*key, spec.target])
     known = actuals.filter(pc.is_valid(actuals[spec.target]))
     joined = inputs.join(known, keys=list(key), join_type="inner")
