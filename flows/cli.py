@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
@@ -28,7 +28,7 @@ class Day(click.ParamType[date]):
 
 
 class Moment(click.ParamType[datetime]):
-    """A moment in ISO 8601; without a zone it is the user's own."""
+    """A moment in ISO 8601; without a zone it is the user's own, without a time the day's end."""
 
     name = "TIME"
 
@@ -39,6 +39,8 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
+            if len(value) == len("YYYY-MM-DD"):  # a day means its end, as in as-of:DATE
+                return datetime.fromisoformat(value).astimezone() + timedelta(days=1)
             return datetime.fromisoformat(value).astimezone()
         except ValueError:
             self.fail(f"{value!r} is no time; expected such as 2026-11-21T09:30.", param)
@@ -119,6 +121,8 @@ def ingest(
     """Bring days of DATASET in from its source."""
     if (day is None) == (start is None or end is None) or (day and (start or end)):
         raise click.UsageError("Give --date, or --start and --end.")
+    if start and end and end < start:
+        raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
     from flows.commands import run_ingest
 
     first, last = (day, day) if day else (start, end)
@@ -210,15 +214,24 @@ def score(model: str, day: date, shadow: str | None, as_json: bool) -> None:
 @click.option("--start", type=Day(), required=True, help="First day.")
 @click.option("--end", type=Day(), required=True, help="Last day, included.")
 @click.option("--using", required=True, metavar="champion|as-of|VERSION", help="Who scores.")
+@click.option("--include-training-days", "learned", is_flag=True, help="Score those too.")
 @click.option("only_plan", "--plan", is_flag=True, help="Show what it would do, and stop.")
 @json_option
 def backfill(
-    model: str, start: date, end: date, using: str, only_plan: bool, as_json: bool
+    model: str,
+    start: date,
+    end: date,
+    using: str,
+    learned: bool,
+    only_plan: bool,
+    as_json: bool,
 ) -> None:
     """Score a range of days of MODEL: only what is missing, failed or stale."""
+    if end < start:
+        raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
     from flows.commands import run_backfill
 
-    sys.exit(run_backfill(model, start, end, using, only_plan, as_json))
+    sys.exit(run_backfill(model, start, end, using, learned, only_plan, as_json))
 
 
 @main.command()
@@ -253,8 +266,8 @@ def show(reference: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("model")
-@click.option("--at", type=Moment(), help="Who was champion then (business time).")
-@click.option("--known-at", type=Moment(), help="As it was known then (wall clock).")
+@click.option("--at", type=Moment(), help="Who was champion at that time.")
+@click.option("--known-at", type=Moment(), help="As the registry knew it then.")
 @json_option
 def history(model: str, at: datetime | None, known_at: datetime | None, as_json: bool) -> None:
     """Say which version of MODEL was champion when, and who put it there."""

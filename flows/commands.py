@@ -1,15 +1,27 @@
 """Commands that change something: each runs its flow at a Prefect server and prints the result."""
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from flows.console import err, out, print_facts, print_json, print_table, progress, show
+from flows.console import (
+    CHAPTER,
+    err,
+    log,
+    out,
+    print_facts,
+    print_json,
+    print_table,
+    progress,
+    show,
+)
 from flows.place import current_home
 from flows.prefect_server import PrefectServer
 from tasks.home import Home
+from tasks.planning import TO_DO, PlannedDay, plan_backfill
 
 DRAIN_S = 5
 
@@ -73,18 +85,27 @@ def run_demo(as_json: bool) -> None:
     from flows.demo_report import print_report
     from tasks.example import seed_flights
 
+    home = current_home()
+    home.require_lab()
     with at_server("seeding the example's database") as server:
-        home = current_home()
-        seeded = seed_flights(home.root / "online.db", None)
-        from flows.lifecycle import lifecycle, prepare_home
-
         prepare_home(home)
+        log.log(CHAPTER, "1. An online database: the flights of 2013, some broken on purpose")
+        seeded = seed_flights(home.root / "online.db", log.info)
+        from flows.lifecycle import lifecycle
+
         with no_heartbeat(server):
             summary = lifecycle(seeded)
     if as_json:
         print_json(summary)
     else:
         print_report(summary)
+
+
+def prepare_home(home: Home) -> None:
+    """Give a new home the example's own policy, which a machine without bubblewrap can meet."""
+    own = home.root / "policy.toml"
+    if not own.exists():
+        shutil.copyfile(home.lab.parent / "deployments" / "policy-demo.toml", own)
 
 
 def run_ingest(dataset: str, start: date, end: date, as_json: bool) -> None:
@@ -174,7 +195,7 @@ def run_release(model: str, version: str, as_json: bool) -> int:
     if as_json:
         print_json(asdict(released))
     else:
-        out.print(f"{model} {version}: {released.state}. {show(released.reason)}", markup=False)
+        out.print(f"{model} {version}: {show(released.reason)}", markup=False)
         if released.command:
             out.print(f"Next: {released.command}", markup=False)
     return 0 if released.state in ("champion", "waiting") else 1
@@ -199,11 +220,12 @@ def run_verify(model: str, version: str, as_json: bool) -> int:
 
 def run_score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
     """Score one day; return the exit status."""
-    _check_day(model, day, shadow)
-    with flow_run(f"scoring {model} {day}"):
-        from flows.score import score
+    result = _find_unchanged(model, day, shadow)
+    if result is None:
+        with flow_run(f"scoring {model} {day}"):
+            from flows.score import score
 
-        result = score(model, day, shadow)
+            result = score(model, day, shadow)
     if as_json:
         print_json(asdict(result))
     else:
@@ -211,6 +233,7 @@ def run_score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
             ("day", day),
             ("state", result.state),
             ("version", f"{model} {result.number}"),
+            ("variant", f"shadow/{result.number}" if shadow else "production"),
             ("run", result.run_id),
             ("rows", result.rows),
             ("isolation", f"tier {result.isolation}" if result.isolation else None),
@@ -235,10 +258,16 @@ def _describe_resources(used: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def run_backfill(
-    model: str, start: date, end: date, using: str, only_plan: bool, as_json: bool
+    model: str,
+    start: date,
+    end: date,
+    using: str,
+    learned: bool,
+    only_plan: bool,
+    as_json: bool,
 ) -> int:
     """Backfill a range, its plan shown first; return the exit status."""
-    planned = _plan(model, start, end, using)
+    planned = _plan(model, start, end, using, learned)
     rows = [(day.date, day.state, day.number or "-", day.reason) for day in planned]
     if only_plan:
         if as_json:
@@ -248,13 +277,17 @@ def run_backfill(
         return 0
     if not as_json:
         print_table(f"Plan for {model}", ["date", "state", "version", "reason"], rows)
-    with flow_run(f"backfilling {model}"):
-        from flows.backfill import backfill
+    done: list[Any] = []
+    if any(day.state in TO_DO for day in planned):
+        with flow_run(f"backfilling {model}"):
+            from flows.backfill import backfill
 
-        planned, done = backfill(model, start, end, using)
+            planned, done = backfill(model, start, end, using, learned)
     blocked = [day for day in planned if day.state == "blocked"]
     if as_json:
         print_json({"plan": [asdict(d) for d in planned], "done": [asdict(d) for d in done]})
+    elif not done:
+        out.print("Nothing to score.")
     else:
         scored = [(day.date, day.state, day.number, day.rows, day.reason) for day in done]
         columns = ["date", "state", "version", "rows", "reason"]
@@ -277,29 +310,37 @@ def run_monitor(model: str, day: date, as_json: bool) -> None:
         (d.date, d.number, d.rows, f"{d.coverage:.1%}", *(d.metrics.get(name) for name in names))
         for d in watch.realized
     ]
-    columns = ["date", "version", "predictions", "outcome known", *names]
-    print_table("Realized performance", columns, rows)
+    columns = ["date", "version", "rows", "known", *names]
+    print_table("Realized performance; known: predictions with an outcome", columns, rows)
     drift = [
-        (f"{w.start} to {w.end}", j.column, j.distance, j.value, j.threshold, j.noise, j.verdict)
+        (
+            f"{w.start}..{w.end:%m-%d}",
+            j.column,
+            j.distance,
+            j.value,
+            j.threshold,
+            j.noise,
+            j.verdict,
+        )
         for w in watch.windows
         for j in w.judgements
     ]
-    columns = ["window", "column", "distance", "value", "threshold", "99 % without", "verdict"]
-    print_table("Drift against the training days", columns, drift)
+    columns = ["window", "column", "distance", "value", "limit", "noise", "verdict"]
+    first, last = watch.learned
+    print_table(f"Drift against what {watch.number} learned, {first} to {last}", columns, drift)
+    out.print("noise: 99 % of windows this large stay below it without any drift")
     out.print(
         "Drift persists: a retraining may be asked for." if watch.fired else "No drift persists."
     )
 
 
-def _plan(model: str, start: date, end: date, using: str) -> Any:
+def _plan(model: str, start: date, end: date, using: str, learned: bool) -> Sequence[PlannedDay]:
     """Return the plan without a server: planning reads the registry only."""
-    from tasks.planning import plan_backfill
     from tasks.scoring import load_champion
 
-    home = current_home()
-    with home.open_registry() as registry:
+    with current_home().open_registry() as registry:
         dataset = load_champion(registry, model).spec.input
-        return plan_backfill(registry, model, dataset, start, end, using)
+        return plan_backfill(registry, model, dataset, start, end, using, learned)
 
 
 def _check_version(model: str, version: str) -> None:
@@ -309,18 +350,21 @@ def _check_version(model: str, version: str) -> None:
         get_version(session, model, version)
 
 
-def _check_day(model: str, day: date, shadow: str | None) -> None:
-    """Tell a wrong model, version or day before a server is started."""
-    from registry.ingests import get_partition
+def _find_unchanged(model: str, day: date, shadow: str | None) -> Any:
+    """Return a day that needs no scoring, None for one that does.
+
+    A wrong model, version or day is told here, before a server is started.
+    """
     from registry.references import resolve
+    from registry.runs import PRODUCTION
     from tasks.bundle import load_bundle
+    from tasks.scoring import find_unchanged, plan_job
 
     with current_home().open_registry() as registry:
         with registry.read() as session:
             version = resolve(session, model, shadow or "champion")
-        dataset = load_bundle(registry, version).spec.input  # the version's, not the lab's
-        with registry.read() as session:
-            get_partition(session, dataset, day)
+        variant = f"shadow/{version.number}" if shadow else PRODUCTION
+        return find_unchanged(registry, plan_job(load_bundle(registry, version), variant, ""), day)
 
 
 def _check_champion(model: str) -> None:

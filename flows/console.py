@@ -11,6 +11,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 
@@ -21,6 +22,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 CHAPTER = logging.INFO + 5  # a heading that stays on the screen
 FACT = logging.INFO + 4  # a line that stays on the screen
+COMMAND = logging.INFO + 3  # a command to copy: never broken in two
 
 
 class _Screen(logging.Handler):
@@ -38,7 +40,9 @@ class _Screen(logging.Handler):
         elif record.levelno == CHAPTER:
             err.print(f"[bold cyan]{text}[/]")
         elif record.levelno == FACT:
-            err.print(f"  {text}")
+            err.print(Padding(text, (0, 0, 0, 2)), soft_wrap=False)
+        elif record.levelno == COMMAND:
+            err.print(f"  $ {text}")
         if self._status is not None and record.levelno <= CHAPTER:
             self._status.update(f"[dim]{text}[/]")
 
@@ -70,15 +74,25 @@ def print_json(value: Any) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output; numbers right, everything from outside escaped."""
     table = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     listed = [list(row) for row in rows]
     for index, name in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) for row in listed) and bool(listed)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        # Dates, names and numbers are kept whole; sentences give way, at their words.
+        prose = any(" " in str(row[index]).strip() for row in listed)
+        table.add_column(
+            name, justify="right" if numeric else "left", overflow="fold", no_wrap=not prose
+        )
     for row in listed:
         table.add_row(*(escape(show(value)) for value in row))
-    out.print(table)
+    out.print()
+    out.print(table, soft_wrap=False)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -88,7 +102,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(f"[bold]{escape(name)}[/]", escape(show(value)))
-    out.print(table)
+    out.print(table, soft_wrap=False)
 
 
 def show(value: object) -> str:

@@ -33,6 +33,7 @@ def run_doctor(as_json: bool) -> int:
         for what, needed, probe in (
             ("Python", True, _python),
             ("home", True, _home),
+            ("lab", True, _lab),
             ("registry", True, _registry),
             ("blobs", True, _blobs),
             ("lake", True, _lake),
@@ -69,6 +70,15 @@ def _home(home: Home) -> str:
     return str(home.root)
 
 
+def _lab(home: Home) -> str:
+    from tasks.datasets import list_datasets
+    from tasks.model_folder import list_model_folders
+
+    home.require_lab()
+    models, datasets = list_model_folders(home.lab), list_datasets(home.lab)
+    return f"{home.lab}: {len(models)} models, {len(datasets)} datasets"
+
+
 def _registry(home: Home) -> str:
     with home.open_registry() as registry:
         backend = registry.engine.dialect.name
@@ -99,7 +109,8 @@ def _lake(home: Home) -> str:
 
 def _policy(home: Home) -> str:
     policy = home.load_policy()
-    return f"{home.policy_path}, identity {policy.identity}, isolation {policy.minimum_isolation}"
+    asked = f"identity {policy.identity}, isolation at least {policy.minimum_isolation}"
+    return f"{home.policy_path}: {asked}"
 
 
 def _isolation(home: Home) -> str:

@@ -1,7 +1,6 @@
 """The whole life of one model on real flights, each step by its own flow."""
 
 import logging
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 from prefect import flow
 
 from flows.backfill import backfill
-from flows.console import CHAPTER, FACT
+from flows.console import CHAPTER, COMMAND, FACT
 from flows.ingest import ingest
 from flows.monitor import monitor
 from flows.place import current_home
@@ -45,13 +44,6 @@ DECISIONS = (
 log = logging.getLogger("pilotline")
 
 
-def prepare_home(home: Home) -> None:
-    """Give a new home the example's own policy, which a machine without bubblewrap can meet."""
-    own = home.root / "policy.toml"
-    if not own.exists():
-        shutil.copyfile(home.lab.parent / "deployments" / "policy-demo.toml", own)
-
-
 @flow(flow_run_name="lifecycle")
 def lifecycle(seeded: SeedReport) -> dict[str, Any]:
     """Return what happened, as plain values; what was done before is found done.
@@ -61,7 +53,6 @@ def lifecycle(seeded: SeedReport) -> dict[str, Any]:
     """
     started = time.monotonic()
     home = current_home()
-    chapter("1. An online database: the flights of 2013, a few dozen rows broken on purpose")
     broken = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in seeded.broken.items())
     fact(f"{seeded.flights:,} flights, {seeded.arrivals:,} arrivals; broken: {broken}")
     ingested = _ingest_winter()
@@ -79,7 +70,7 @@ def lifecycle(seeded: SeedReport) -> dict[str, Any]:
         "quarantine": {name: count_reasons(home, name) for name in ("flights", "arrivals")},
         "released": asdict(released),
         "scored": _count_scored(home, [*scored, *summer]),
-        "realized": [_realized(day) for day in [*winter.realized, *watches[-1].realized]],
+        "realized": _realized([winter, *watches]),
         "drift": [_watch(watch) for watch in watches],
         "challenger": {
             "version": challenger.number,
@@ -118,11 +109,12 @@ def _release(trained: Trained) -> Released:
     for said in DECISIONS:
         if released.state != "waiting" or released.reason != f"waiting for {said.gate}":
             break
-        fact(f"{released.reason}; the command: {released.command}")
+        fact(released.reason)
+        log.log(COMMAND, released.command)
         decided = record_decision(current_home(), MODEL, trained.number, said)
         fact(f"{said.gate} approved by {decided.by} ({decided.identity}): {said.comment}")
         released = release(MODEL, trained.number)
-    fact(f"{MODEL} {trained.number} is {released.state}: {released.reason}")
+    fact(f"{MODEL} {trained.number}: {released.reason}")
     return released
 
 
@@ -135,10 +127,7 @@ def _score_nights() -> list[DayScored]:
 
 def _backfill() -> list[DayScored]:
     chapter("6. Backfill the skipped week: the plan first, then one child for all its days")
-    planned, done = backfill(MODEL, *FEBRUARY, using="champion")
-    states = [day.state for day in planned]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    fact(f"plan for {len(planned)} days: {counts}")
+    _, done = backfill(MODEL, *FEBRUARY, using="champion")
     fact(_said_scored(done))
     return done
 
@@ -178,7 +167,8 @@ def _retrain() -> tuple[Trained, Released]:
                 f"{name} {trained.metrics[name]:.3f} against {theirs[name]:.3f}" for name in theirs
             )
         )
-    fact(f"{released.reason}; the command: {released.command}")
+    fact(released.reason)
+    log.log(COMMAND, released.command)
     return trained, released
 
 
@@ -213,7 +203,8 @@ def _said_scored(days: Sequence[DayScored]) -> str:
 
 
 def _said_realized(day: DayRealized) -> str:
-    metrics = ", ".join(f"{name} {value:.3f}" for name, value in day.metrics.items())
+    shown = [name for name in ("roc_auc", "brier") if name in day.metrics]
+    metrics = ", ".join(f"{name} {day.metrics[name]:.3f}" for name in shown)
     return f"{day.date} by {day.number}: {metrics}; {day.coverage:.1%} of {day.rows} known"
 
 
@@ -229,14 +220,18 @@ def _say_drift(watch: Watch) -> None:
     fact(f"{window.start} to {window.end}: {distances}: {said}")
 
 
-def _realized(day: DayRealized) -> dict[str, Any]:
-    return {
-        "date": day.date.isoformat(),
-        "version": day.number,
-        "rows": day.rows,
-        "coverage": day.coverage,
-        **day.metrics,
-    }
+def _realized(watches: Sequence[Watch]) -> list[dict[str, Any]]:
+    days = {day.date: day for watch in watches for day in watch.realized}
+    return [
+        {
+            "date": day.date.isoformat(),
+            "version": day.number,
+            "rows": day.rows,
+            "coverage": day.coverage,
+            **day.metrics,
+        }
+        for day in days.values()
+    ]
 
 
 def _watch(watch: Watch) -> dict[str, Any]:

@@ -152,9 +152,10 @@ def trace_key(model: str, day: Any, key: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    print_facts([("model", found["model"]), *_flat(found["key"])])
     for title in ("prediction", "version", "run", "partition", "environment", "input"):
-        print_facts([(title.upper(), ""), *_flat(found[title])])
         out.print()
+        print_facts([(title.upper(), ""), *_flat(found[title])])
 
 
 def _flat(facts: dict[str, Any]) -> list[tuple[str, object]]:
@@ -162,6 +163,9 @@ def _flat(facts: dict[str, Any]) -> list[tuple[str, object]]:
     for name, value in facts.items():
         if isinstance(value, list):
             rows += [(f"  {a['gate']}", f"{a['by']} ({a['identity']})") for a in value]
+        elif name == "started_at":
+            rows.append(("  started", local(value)))
         else:
-            rows.append((f"  {name}", value))
+            # A flight's number is a name, not an amount: no thousands here.
+            rows.append((f"  {name}", value if isinstance(value, bool | None) else str(value)))
     return rows

@@ -32,28 +32,32 @@ def release(model: str, version: str) -> Released:
     """Advance as far as the recorded decisions allow; call it again after each of them."""
     home = current_home()
     if is_champion(home, model, version):
-        return Released(model, version, "champion", "it is champion already")
+        return Released(model, version, "champion", "champion already")
     failed = check_evaluation(home, model, version)
     if failed:
         reasons = "; ".join(f"{check['name']}: {check['detail']}" for check in failed)
-        return Released(model, version, "refused", f"its evaluation failed ({reasons})")
+        return Released(model, version, "refused", f"refused, its evaluation failed ({reasons})")
     review = read_gate(home, model, version, "review")
     if review.state != "approved":
         return _stopped(model, version, review)
     verified = verify(home, model, version)
     if not verified.passed:
-        return Released(model, version, "refused", f"verification {verified.summary}")
+        return Released(model, version, "refused", f"refused, verification {verified.summary}")
     go_live = read_gate(home, model, version, "go-live")
     if go_live.state != "approved":
         return _stopped(model, version, go_live)
     reign = promote_version(home, model, version)
     emit("version.promoted", model, {"version": version, "digest": reign.digest})
-    return Released(model, version, "champion", f"approved by {review.by} and {go_live.by}")
+    return Released(
+        model, version, "champion", f"now champion, approved by {review.by} and {go_live.by}"
+    )
 
 
 def _stopped(model: str, version: str, gate: Gate) -> Released:
     if gate.state == "rejected":
         reason = f"rejected at {gate.gate} by {gate.by}: {gate.comment}"
         return Released(model, version, "rejected", reason)
-    command = f"pilotline approve {model} {version} --gate {gate.gate} --by NAME --comment TEXT"
-    return Released(model, version, "waiting", f"waiting for {gate.gate}", command)
+    by = gate.approvers[0] if len(gate.approvers) == 1 else "NAME"
+    among = "" if by != "NAME" else f" by one of {', '.join(gate.approvers)}"
+    command = f"pilotline approve {model} {version} --gate {gate.gate} --by {by} --comment TEXT"
+    return Released(model, version, "waiting", f"waiting for {gate.gate}{among}", command)
