@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from registry import Registry
-from registry.aliases import Alias, aliases_of, get_alias, move_alias
+from registry.aliases import Alias, aliases_of, get_alias, move_alias, set_challenger
 from registry.approvals import Approval, ApprovalUse, live_approval
 from registry.errors import ApprovalError, ConflictError, NoChampionError, VersionUnfitError
 from registry.events import Event, append_event, list_events
@@ -360,3 +360,13 @@ def test_a_version_that_was_never_champion_may_not_write_production(
         "predictions. Score it beside production: "
         "'pilotline score flight-delay --date D --shadow 1.0.0'."
     )
+
+
+def test_a_promoted_challenger_challenges_nobody_any_more(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    version = add_version(session)
+    set_challenger(session, version, "retrained")
+    assert aliases_of(session, version) == ["challenger"]
+    release(session, version)
+    assert aliases_of(session, version) == ["champion"]

@@ -1,0 +1,257 @@
+"""The command as a user runs it: a real process, a home the demo made, looks at both from outside.
+
+The demo is run once for all workers: whoever comes first runs it, the others wait. Tests that
+change a home get a copy; those that only read use the demo's own.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = Path(sys.executable).with_name("pilotline")
+DEMO_LIMIT_S = 400  # it takes 60 s on two idle cores
+COMMAND_LIMIT_S = 120
+SERVER_LIMIT_S = 90
+NOTHING: Mapping[str, str] = {}
+
+# Runs in a process of its own: what an outsider with nothing but the deltalake package reads.
+OUTSIDER = """
+import json, sys
+from deltalake import DeltaTable, QueryBuilder
+table = DeltaTable(sys.argv[1])
+rows = QueryBuilder().register("t", table).execute(sys.argv[2]).read_all()
+json.dump(rows.to_struct_array().to_pylist(), sys.stdout, default=str)
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON value on standard output."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The home that ``pilotline demo --json`` made, and what the command said."""
+
+    home: Path
+    ran: Ran
+    left: dict[str, str]  # processes that named the home when the command had ended
+
+    @property
+    def summary(self) -> Any:
+        """The facts it printed."""
+        return self.ran.json
+
+
+Run = Callable[..., Ran]
+
+
+def environment_of(home: Path, settings: Mapping[str, str] = NOTHING) -> dict[str, str]:
+    """Return the environment of a user of ``home`` who set nothing but ``settings``."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("PILOTLINE_", "PREFECT_"))}
+    places = {"PILOTLINE_HOME": str(home), "PILOTLINE_LAB": str(ROOT / "lab")}
+    return own | places | dict(settings)
+
+
+def run_pilotline(
+    home: Path,
+    *words: str,
+    settings: Mapping[str, str] = NOTHING,
+    limit_s: float = COMMAND_LIMIT_S,
+) -> Ran:
+    """Run ``pilotline`` with ``words`` in ``home``, as a user would, and wait for its end."""
+    done = subprocess.run(
+        [COMMAND, *words],
+        env=environment_of(home, settings),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def start_pilotline(
+    home: Path, *words: str, settings: Mapping[str, str] = NOTHING
+) -> subprocess.Popen[str]:
+    """Start ``pilotline`` in a process group of its own, as a shell does."""
+    return subprocess.Popen(
+        [COMMAND, *words],
+        env=environment_of(home, settings),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def query_table(table: Path, sql: str) -> list[dict[str, Any]]:
+    """Return the rows that ``sql`` finds in a Delta table, which it calls ``t``."""
+    command = [sys.executable, "-c", OUTSIDER, str(table), sql]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def query_sqlite(path: Path, sql: str, *values: object) -> list[Any]:
+    """Return the rows that ``sql`` finds in a SQLite file, opened read-only."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return database.execute(sql, values).fetchall()
+
+
+def predictions_of(home: Path, where: str = "true") -> list[tuple[Any, ...]]:
+    """Return production's predictions sorted by key, each probability to its last bit."""
+    rows = query_table(
+        home / "lake" / "predictions" / "flight-delay",
+        "select flight_date, carrier, flight, origin, probability from t "
+        f"where variant = 'production' and {where} order by 1, 2, 3, 4",
+    )
+    return [(*row.values(),) for row in rows]
+
+
+def contents_of(home: Path) -> dict[str, Any]:
+    """Return what a home holds: rows by table of the registry, commits by Delta table, leftovers.
+
+    Two equal answers mean that nothing was written in between.
+    """
+    registry = home / "registry.db"
+    tables = query_sqlite(registry, "select name from sqlite_master where type = 'table'")
+    counts = {t: query_sqlite(registry, f'select count(*) from "{t}"')[0][0] for (t,) in tables}
+    commits = sorted(str(p.relative_to(home)) for p in (home / "lake").rglob("_delta_log/*.json"))
+    return {"rows": counts, "commits": commits, "scratch": sorted(os.listdir(home / "scratch"))}
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """Return the running processes that name ``home``, with their command lines."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            variables = (folder / "environ").read_bytes().decode(errors="replace")
+        except OSError:  # it ended meanwhile, or is somebody else's
+            continue
+        if f"{home}/" in command + variables or f"={home}\0" in variables:
+            found[int(folder.name)] = command
+    return found
+
+
+def wait_until(happened: Callable[[], Any], limit_s: float) -> bool:
+    """Tell whether ``happened`` turned true within ``limit_s``."""
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until:
+        if happened():
+            return True
+        time.sleep(0.02)
+    return bool(happened())
+
+
+def copy_home(home: Path, target: Path) -> Path:
+    """Copy a home; it works at its new place. Prefect's own files, which are no facts, stay."""
+    return Path(shutil.copytree(home, target, ignore=shutil.ignore_patterns("prefect")))
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Return the home of one demo run that all workers share; only read it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    shared.mkdir(exist_ok=True)
+    home, said = shared / "home", shared / "said.json"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            ran = run_pilotline(home, "demo", "--json", limit_s=DEMO_LIMIT_S)
+            said.write_text(json.dumps([vars(ran), processes_of(home)]), "utf-8")
+    facts, left = json.loads(said.read_text("utf-8"))
+    assert facts["status"] == 0, facts["err"]
+    return Demo(home, Ran(**facts), left)
+
+
+@pytest.fixture(scope="module")
+def home(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a copy of the demo's home for one file of tests, which may change it."""
+    folder = tmp_path_factory.mktemp("copy")
+    yield copy_home(demo.home, folder / "home")
+    shutil.rmtree(folder)  # 90 MB
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a running Prefect server; naming it saves each command 4 s."""
+    folder = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.temporary_server", str(port)],
+            env=environment_of(folder, {"PREFECT_HOME": str(folder)}),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+        )
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        assert wait_until(lambda: answers(url), SERVER_LIMIT_S), (folder / "server.log").read_text()
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def answers(url: str) -> bool:
+    """Tell whether a Prefect server answers at ``url``."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def read(demo: Demo) -> Run:
+    """Return a function that runs a reading command in the demo's own home."""
+
+    def run(*words: str, **settings: str) -> Ran:
+        return run_pilotline(demo.home, *words, settings=settings)
+
+    return run
+
+
+@pytest.fixture
+def pilotline(home: Path, server: str) -> Run:
+    """Return a function that runs a command in this file's copy, at the running server."""
+
+    def run(*words: str, **settings: str) -> Ran:
+        return run_pilotline(home, *words, settings={"PREFECT_API_URL": server} | settings)
+
+    return run

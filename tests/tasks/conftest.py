@@ -1,0 +1,276 @@
+"""A small factory: an invented source in the example's form, and a home that went through it once.
+
+The source has 22 days of 100 flights. Departures after 17 are late three times in four, others one
+time in five, so a model has something to learn; from day 17 on the flights go elsewhere.
+"""
+
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from registry import Registry
+from registry.approvals import Decision
+from registry.promotions import promote
+from registry.versions import get_version
+from tasks.bundle import load_bundle
+from tasks.datasets import Dataset, load_dataset
+from tasks.environments import built_environment
+from tasks.example import TABLES
+from tasks.gates import record_decision
+from tasks.home import Home
+from tasks.ingestion import ingest_day
+from tasks.model_folder import load_model_folder
+from tasks.process import Room, scoring_child
+from tasks.sandbox import Tier, probe_isolation
+from tasks.scoring import DayScored, Job, load_champion, plan_job, score_days
+from tasks.sources import open_source
+from tasks.training import Request, Trained, train_version
+from tasks.validation import Validator
+from tasks.verification import platform, verify_version
+
+PROJECT = Path(__file__).parents[2]
+FIRST = date(2013, 1, 1)
+DAYS = [FIRST + timedelta(days=n) for n in range(22)]
+TRAINED_UNTIL = DAYS[12]  # ten days to learn from, three held out
+MOVED = DAYS[16]  # from here on the flights go elsewhere
+ROWS = 100
+DISTANCES = {"ATL": 760, "BOS": 190, "ORD": 730, "LAX": 2470, "MIA": 1090, "SFO": 2570}
+MODEL = "flight-delay"
+# The example's own settings, made to fit three weeks.
+SETTINGS = {
+    "holdout_partitions = 7": "holdout_partitions = 3",
+    "window_days = 7": "window_days = 3",
+    "max_iter = 30": "max_iter = 5",
+    "rows_per_s = 20000": "rows_per_s = 100",
+}
+
+
+def write_source(path: Path) -> None:
+    """Write the invented flights and arrivals as a SQLite file."""
+    chance = random.Random(2013)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(TABLES)
+        for day in DAYS:
+            add_day(database, day, chance)
+
+
+def add_day(database: sqlite3.Connection, day: date, chance: random.Random) -> None:
+    """Add one day's flights; every 20th was cancelled and so has no arrival."""
+    before = day < MOVED
+    weights = (4, 3, 2, 1, 0, 0) if before else (0, 0, 1, 1, 4, 4)
+    for number in range(1, ROWS + 1):
+        carrier, origin = chance.choice(("AA", "UA")), chance.choice(("EWR", "JFK", "LGA"))
+        (dest,) = chance.choices(list(DISTANCES), weights)
+        hour = chance.randint(6, 22)
+        late = chance.random() < (0.75 if hour >= 17 else 0.2)
+        cancelled = number % 20 == 0
+        key = (day.isoformat(), carrier, number, origin)
+        flight = (dest, "N1", hour, 0, DISTANCES[dest], None if cancelled else 2.0)
+        database.execute(f"insert into flights values ({', '.join('?' * 10)})", key + flight)
+        if not cancelled:
+            arrival = (*key, 40.0 if late else -5.0)
+            database.execute("insert into arrivals values (?, ?, ?, ?, ?)", arrival)
+
+
+def ingest(home: Home, name: str, days: Sequence[date]) -> None:
+    """Bring days of a dataset in."""
+    dataset = load_dataset(home.lab, name)
+    source, validator = open_source(dataset, home.root), Validator(dataset)
+    with home.open_registry() as registry:
+        for day in days:
+            ingest_day(dataset, source, validator, day, registry, home.lake)
+
+
+def train(home: Home, tier: Tier, until: date) -> Trained:
+    """Train what the lab says on the days until ``until``."""
+    request = Request(load_model_folder(home.lab, MODEL), until, "", None, None)
+    with home.open_registry() as registry:
+        return train_version(registry, home, tier, request, print)
+
+
+def release(home: Home, tier: Tier, number: str) -> None:
+    """Take a version through both gates and promote it."""
+    for gate, person in (("review", "reviewer"), ("go-live", "operations")):
+        said = Decision(gate, "approve", f"{person}@example.org", "read the evidence")
+        if gate == "go-live":
+            with home.open_registry() as registry:
+                with registry.read() as session:
+                    version = get_version(session, MODEL, number)
+                assert verify_version(registry, home, tier, version, print).passed
+        record_decision(home, MODEL, number, said)
+    with home.open_registry() as registry, registry.write() as session:
+        promote(session, MODEL, number, home.load_policy(), platform())
+
+
+@pytest.fixture(scope="session")
+def tier() -> Tier:
+    """Return the tier this machine gives."""
+    return probe_isolation()
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Return a project with a lab and a source, and nothing ingested; tests copy it."""
+    return lay_out(tmp_path_factory.mktemp("blank"))
+
+
+def lay_out(project: Path) -> Home:
+    """Return the home of a new project in ``project``, with the invented source in it."""
+    shutil.copytree(PROJECT / "lab", project / "lab")
+    config = project / "lab" / "models" / MODEL / "model.toml"
+    text = config.read_text()
+    for example, own in SETTINGS.items():
+        assert example in text
+        text = text.replace(example, own)
+    config.write_text(text)
+    home = home_in(project)
+    home.make()
+    shutil.copy(PROJECT / "deployments" / "policy-demo.toml", home.root / "policy.toml")
+    write_source(home.root / "online.db")
+    return home
+
+
+def home_in(project: Path) -> Home:
+    """Return the home beside the lab of ``project``."""
+    root = project / ".pilotline"
+    url = f"sqlite:///{root / 'registry.db'}"
+    return Home(root, project / "lab", root / "blobs", root / "lake", url)
+
+
+@pytest.fixture(scope="session")
+def workshop(blank: Home, tier: Tier) -> Home:
+    """Return the blank home after a first child ran, so that later ones start in a second."""
+    script = b"import joblib, sklearn.compose, sklearn.ensemble, sklearn.pipeline\n"
+    script += b"def load(folder):\n    return None\n"
+    folder = load_model_folder(blank.lab, MODEL)
+    folder = replace(folder, files={**folder.files, "model.py": script})
+    lock = folder.files["requirements.lock"]
+    with (
+        built_environment(blank.scratch, MODEL, lock, walled=tier.walled) as environment,
+        scoring_child(Room(blank, environment, tier), folder, {}),
+    ):
+        pass
+    return blank
+
+
+@pytest.fixture(scope="session")
+def factory(workshop: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier) -> Home:
+    """Return a home with every day ingested and one version trained, verified and champion.
+
+    It takes seconds to make: tests that ask for it, or for ``home``, are in one xdist group.
+    """
+    made = copy_home(workshop, tmp_path_factory.mktemp("factory"))
+    for name in ("flights", "arrivals"):
+        ingest(made, name, DAYS)
+    release(made, tier, train(made, tier, TRAINED_UNTIL).number)
+    return made
+
+
+@pytest.fixture
+def home(factory: Home, tmp_path: Path) -> Home:
+    """Return a copy of the factory that a test may change."""
+    return copy_home(factory, tmp_path / "copy")
+
+
+@pytest.fixture
+def fresh(blank: Home, tmp_path: Path) -> Home:
+    """Return a copy of the project with nothing ingested."""
+    return copy_home(blank, tmp_path / "copy")
+
+
+def copy_home(home: Home, project: Path) -> Home:
+    """Return a copy of ``home``'s project; compiled bytecode is shared, not copied."""
+    own = home_in(project)
+    shutil.copytree(
+        home.lab.parent, project, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache")
+    )
+    (own.root / "cache").symlink_to(home.root / "cache")
+    (home.root / "cache").mkdir(exist_ok=True)
+    return own
+
+
+@pytest.fixture
+def registry(home: Home) -> Iterator[Registry]:
+    """Return the open registry of ``home``."""
+    with home.open_registry() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def flights(blank: Home) -> Dataset:
+    """Return the flights dataset of the lab."""
+    return load_dataset(blank.lab, "flights")
+
+
+@pytest.fixture(scope="session")
+def validator(flights: Dataset) -> Validator:
+    """Return the checks of the flights, set up once."""
+    return Validator(flights)
+
+
+@pytest.fixture
+def job(registry: Registry) -> Job:
+    """Return the job of scoring with the champion for production."""
+    return plan_job(load_champion(registry, MODEL), "production", "score")
+
+
+@pytest.fixture
+def shadow_job(registry: Registry) -> Job:
+    """Return the job of scoring with version 1.0.0 beside production."""
+    with registry.read() as session:
+        version = get_version(session, MODEL, "1.0.0")
+    return plan_job(load_bundle(registry, version), "shadow/1.0.0", "score")
+
+
+@pytest.fixture
+def score(home: Home, registry: Registry, job: Job, tier: Tier) -> Callable[..., list[DayScored]]:
+    """Return a function that scores days with the champion, or by the given job."""
+
+    def scored(*days: date, job: Job = job) -> list[DayScored]:
+        return score_days(registry, home, tier, job, days, print)
+
+    return scored
+
+
+@pytest.fixture
+def change_model(job: Job) -> Callable[[str], Job]:
+    """Return a function that gives the job with another ``model.py``, unknown to the registry."""
+
+    def changed(script: str) -> Job:
+        files = {**job.bundle.folder.files, "model.py": script.encode()}
+        budget = replace(job.bundle.spec.budget, deadline_s=20.0)
+        folder = replace(
+            job.bundle.folder, files=files, spec=replace(job.bundle.spec, budget=budget)
+        )
+        return replace(job, bundle=replace(job.bundle, folder=folder))
+
+    return changed
+
+
+@pytest.fixture(scope="session")
+def left_over() -> Callable[[Path], list[str]]:
+    """Return a function that lists processes which have to do with a folder, by their own files."""
+
+    def found(folder: Path) -> list[str]:
+        sign, processes = os.fsencode(folder), []
+        for process in Path("/proc").glob("[0-9]*"):
+            if process.name == str(os.getpid()):
+                continue
+            for name in ("cmdline", "environ", "mountinfo"):  # walled ones show it in mounts only
+                try:
+                    said = (process / name).read_bytes()
+                except OSError:
+                    continue
+                if sign in said:
+                    processes.append(f"{process.name} {name}")
+        return processes
+
+    return found

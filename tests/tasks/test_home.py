@@ -1,0 +1,83 @@
+"""Where a factory keeps its things."""
+
+from pathlib import Path
+
+import pytest
+
+from registry.errors import PolicyError
+from tasks.errors import SettingsError
+from tasks.home import find_home
+
+
+def test_the_home_lies_beside_the_lab_above_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    below = tmp_path / "some" / "where"
+    below.mkdir(parents=True)
+    home = find_home({}, below)
+    assert (home.root, home.lab) == (tmp_path / ".pilotline", tmp_path / "lab")
+    assert (home.blobs, home.lake) == (home.root / "blobs", home.root / "lake")
+    assert home.registry_url == f"sqlite:///{home.root}/registry.db"
+
+
+def test_settings_move_the_parts_and_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = find_home(
+        {
+            "PILOTLINE_HOME": "home",
+            "PILOTLINE_LAB": "models",
+            "PILOTLINE_LAKE": "lake",
+            "PILOTLINE_BLOBS": "objects",
+            "PILOTLINE_REGISTRY_URL": "postgresql://server/registry",
+        },
+        tmp_path,
+    )
+    assert home.root == tmp_path / "home"
+    assert (home.lab, home.lake, home.blobs) == (
+        tmp_path / "models",
+        tmp_path / "lake",
+        tmp_path / "objects",
+    )
+    assert home.registry_url == "postgresql://server/registry"
+    assert "postgresql" not in repr(home)
+
+
+def test_a_folder_outside_any_project_needs_a_setting(tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingsError, match=r"^PILOTLINE_HOME: not set, and no folder 'lab' in .*or above\. Run"
+    ):
+        find_home({}, tmp_path)
+
+
+@pytest.mark.parametrize("setting", ["PILOTLINE_LAKE", "PILOTLINE_BLOBS"])
+def test_a_bucket_is_refused_in_this_release(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{setting}: 's3://b/p' is not a folder\. This"):
+        find_home({"PILOTLINE_HOME": str(tmp_path), setting: "s3://b/p"}, tmp_path)
+
+
+def test_a_home_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    home = find_home({"PILOTLINE_HOME": str(tmp_path / "file" / "home")}, tmp_path)
+    with pytest.raises(SettingsError, match=r"cannot be written \(Not a directory\)\. Fix its"):
+        home.make()
+
+
+def test_a_home_is_made_and_holds_nothing_yet(tmp_path: Path) -> None:
+    home = find_home({"PILOTLINE_HOME": str(tmp_path / "new")}, tmp_path)
+    home.make()
+    assert list(home.root.iterdir()) == []
+
+
+def test_the_home_s_own_policy_comes_before_the_project_s(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    home = find_home({}, tmp_path)
+    assert home.policy_path == tmp_path / "deployments" / "policy.toml"
+    with pytest.raises(PolicyError, match="the file is missing"):
+        home.load_policy()
+    home.make()
+    (home.root / "policy.toml").write_text(
+        '[approvals]\nreview = ["reviewer@example.org"]\ngo-live = ["operations@example.org"]\n'
+        '[isolation]\nminimum = "C"\n'
+    )
+    assert home.load_policy().minimum_isolation == "C"

@@ -1,0 +1,175 @@
+"""Model folders: what they say, and what is refused without running any of it."""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from registry.errors import NameRefusedError
+from tasks.errors import LabError, UnknownFolderError
+from tasks.home import Home
+from tasks.model_folder import list_model_folders, load_model_folder
+
+MODEL = "flight-delay"
+
+
+@pytest.fixture
+def lab(blank: Home, tmp_path: Path) -> Path:
+    """Return a lab with the example's model, for a test to spoil."""
+    shutil.copytree(blank.lab / "models", tmp_path / "lab" / "models")
+    return tmp_path / "lab"
+
+
+def spoil(lab: Path, name: str, old: str, new: str) -> None:
+    """Replace a text in a file of the model."""
+    path = lab / "models" / MODEL / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_the_example_is_read_as_written(lab: Path) -> None:
+    folder = load_model_folder(lab, MODEL)
+    spec = folder.spec
+    assert (spec.name, spec.input, spec.actuals, spec.target) == (
+        MODEL,
+        "flights",
+        "arrivals",
+        "late",
+    )
+    assert spec.features == ("carrier", "origin", "dest", "hour", "distance", "weekday")
+    assert (spec.score_column, spec.budget.deadline_s) == ("probability", 600.0)
+    assert spec.metrics["roc_auc"].min == 0.60
+    assert spec.metrics["brier_skill"].tolerance is None
+    assert spec.drift.watch["dest"] == {"jensen_shannon": 0.1}
+    script = (lab / "models" / MODEL / "model.py").read_bytes()
+    assert hashlib.sha256(folder.files["model.py"]).digest() == hashlib.sha256(script).digest()
+    assert list_model_folders(lab) == [MODEL]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("model.toml", "It says what the model reads"),
+        ("model.py", "It holds train and predict"),
+        ("requirements.lock", "Make it: uv pip compile"),
+        ("README.md", "Write the model card"),
+    ],
+)
+def test_a_missing_file_is_named_with_its_remedy(lab: Path, name: str, remedy: str) -> None:
+    (lab / "models" / MODEL / name).unlink()
+    said = rf"^lab/models/flight-delay/{re.escape(name)}: the file is missing\. {remedy}"
+    with pytest.raises(LabError, match=said):
+        load_model_folder(lab, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[budget]", "[budgets]", r"unknown key 'budgets'\. Known: model, data"),
+        ('name = "flight-delay"', 'name = "delays"', r"name is 'delays'\. Expected 'flight-delay'"),
+        ('inputs = ["flights"]', 'inputs = ["flights", "weather"]', r"This release reads one"),
+        ('inputs = ["flights"]', "inputs = 5", r"'inputs' is 5, expected list"),
+        ('"weekday"]', '"late"]', r"features are empty or hold the target\. Name what is known"),
+        ('probability = "float64"', 'probability = "float32"', r"'probability' is 'float32'\."),
+        ('probability = "float64"', 'verdict = "bool"', r"the first column is no float64\. The"),
+        ('probability = "float64"', "", r"no column is declared\. Write probability"),
+        ("max_iter = 5", "max_iter = 2013-01-01", r"not plain values .*No dates or times here"),
+        ("holdout_partitions = 3", "holdout_partitions = 0", r"holdout_partitions is 0\. Expected"),
+        ("roc_auc = {", "accuracy = {", r"unknown metric 'accuracy'\. Known: roc_auc, brier"),
+        ("roc_auc = { min = 0.60", 'roc_auc = { min = "good"', r"'min' is 'good', expected float"),
+        ("roc_auc = { min = 0.60", "roc_auc = { max = 0.60", r"unknown key 'max'"),
+        ("metrics = {", "metrics = {} #", r"no metric is named\. Write roc_auc"),
+        ("memory_mib = 1024", "memory_mib = 1.5", r"'memory_mib' is 1\.5, expected int"),
+        ("dest = { jensen", "tailnum = { jensen", r"'tailnum' is no feature\. Known: "),
+        ("wasserstein =", "kolmogorov =", r"unknown key 'kolmogorov'\. Known: jensen_shannon"),
+        ('fires_when = "any"', 'fires_when = "most"', r"fires_when is 'most'\. Expected 'any'"),
+        ("train_partitions = 60", "train_partitions = -1", r"train_partitions is -1\. Expected"),
+        ("cooldown_days = 14", "", r"key 'cooldown_days' is missing"),
+    ],
+)
+def test_what_a_model_cannot_mean_is_refused(lab: Path, old: str, new: str, message: str) -> None:
+    spoil(lab, "model.toml", old, new)
+    with pytest.raises(LabError, match=rf"^lab/models/flight-delay/model\.toml.*{message}"):
+        load_model_folder(lab, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("def train(", "def train((", r"syntax error in line \d+: .*\. Mend the line\."),
+        ("def train(", "def fit(", r"no function 'train'\. Define train and predict at top level"),
+        ("def predict(", "def score(", r"no function 'predict'"),
+        ("def _clean(", "def save(", r"defines one of save and load\. Define both, or neither\."),
+        ("# /// script\n", "# script\n", r"no PEP 723 header\. Open it with '# /// script'"),
+        ('# requires-python = ">=3.11"', "# requires-python = ", r"header is not TOML .*Mend it"),
+    ],
+)
+def test_a_script_that_cannot_serve_is_refused(lab: Path, old: str, new: str, message: str) -> None:
+    spoil(lab, "model.py", old, new)
+    with pytest.raises(LabError, match=rf"^lab/models/flight-delay/model\.py: .*{message}"):
+        load_model_folder(lab, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"numpy>=2,<3"', '"numpy>=99"', r"stale: the header asks for 'numpy>=99', it pins \d"),
+        (
+            '"numpy>=2,<3"',
+            '"no-such"',
+            r"stale: the header asks for 'no-such', it pins none\. Make",
+        ),
+        ('"numpy>=2,<3"', '"numpy >> 2"', r"the header names 'numpy >> 2' .*Mend model\.py\."),
+        ('">=3.11"', '">=4"', r"the header asks for Python >=4, this is 3\.\d+\.\d+\. Run"),
+        ('">=3.11"', '"snake"', r"the header asks for Python 'snake' .*Mend model\.py\."),
+        ('">=3.11"', "3.11", r"the header asks for Python 3\.11 .*Mend model\.py\."),
+    ],
+)
+def test_a_lock_that_does_not_give_what_the_header_asks_for_is_refused(
+    lab: Path, old: str, new: str, message: str
+) -> None:
+    spoil(lab, "model.py", old, new)
+    with pytest.raises(
+        LabError, match=rf"^lab/models/flight-delay/requirements\.lock: (?s:{message})"
+    ):
+        load_model_folder(lab, MODEL)
+
+
+@pytest.mark.parametrize("lock", ["", "numpy==2.3.0\npandas==3.0.0\npyarrow==26.0.0\n"])
+def test_a_lock_without_packages_or_without_hashes_is_refused(lab: Path, lock: str) -> None:
+    (lab / "models" / MODEL / "requirements.lock").write_text(lock)
+    with pytest.raises(
+        LabError, match=r"requirements\.lock: pins no package with a hash\. Make it"
+    ):
+        load_model_folder(lab, MODEL)
+
+
+def test_a_lock_without_pandas_or_pyarrow_is_refused(lab: Path) -> None:
+    folder = lab / "models" / MODEL
+    (folder / "model.py").write_text(
+        '# /// script\n# dependencies = ["numpy"]\n# ///\n'
+        "def train(data, params): ...\ndef predict(model, data): ...\n"
+    )
+    (folder / "requirements.lock").write_text(f"numpy==2.3.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(LabError, match=r"pins no pandas or pyarrow\. Add both to model\.py"):
+        load_model_folder(lab, MODEL)
+
+
+def test_a_model_is_not_run_while_it_is_read(lab: Path) -> None:
+    script = lab / "models" / MODEL / "model.py"
+    script.write_text(script.read_text() + "\nraise SystemExit('ran')\n")
+    assert load_model_folder(lab, MODEL).spec.name == MODEL
+
+
+def test_an_unknown_model_is_named_beside_the_known_ones(lab: Path) -> None:
+    with pytest.raises(
+        UnknownFolderError, match=r"^No model 'churn' in the lab; known: flight-del"
+    ):
+        load_model_folder(lab, "churn")
+
+
+def test_a_model_s_name_cannot_lead_out_of_the_lab(lab: Path) -> None:
+    with pytest.raises(NameRefusedError):
+        load_model_folder(lab, "../flight-delay")

@@ -1,0 +1,106 @@
+"""Watching a model: realized performance, and drift that must persist."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from registry import Registry
+from registry.events import list_events
+from registry.metrics import list_metrics
+from tasks.datasets import load_dataset
+from tasks.errors import NothingToDoError
+from tasks.home import Home
+from tasks.monitoring import DETECTED, Watch, monitor_model, read_predictions
+from tasks.scoring import DayScored, Job
+
+DAYS = [date(2013, 1, 14) + timedelta(days=n) for n in range(9)]  # 14 to 22; 17 on has moved
+QUIET, ONE_WINDOW, TWO_WINDOWS = DAYS[2], DAYS[5], DAYS[8]
+
+
+@pytest.fixture
+def watch(home: Home, registry: Registry, job: Job) -> Callable[[date], Watch]:
+    """Return a function that monitors up to a day."""
+    actuals, inputs = load_dataset(home.lab, "arrivals"), load_dataset(home.lab, "flights")
+
+    def watched(day: date) -> Watch:
+        return monitor_model(registry, home, job, actuals, inputs, day)
+
+    return watched
+
+
+def test_realized_metrics_are_scikit_learn_s_on_rows_joined_by_hand(
+    home: Home,
+    registry: Registry,
+    job: Job,
+    score: Callable[..., list[DayScored]],
+    watch: Callable[[date], Watch],
+) -> None:
+    score(DAYS[0])
+    (day,) = watch(DAYS[0]).realized
+    with closing(sqlite3.connect(home.root / "online.db")) as database:
+        late = {
+            (carrier, flight, origin): delay >= 15
+            for carrier, flight, origin, delay in database.execute(
+                "select carrier, flight, origin, arr_delay from arrivals where flight_date = ?",
+                (DAYS[0].isoformat(),),
+            )
+        }
+    rows: list[dict[str, Any]] = read_predictions(home, job, "production", DAYS[0]).to_pylist()
+    pairs = [
+        (late[key], row["probability"])
+        for row in rows
+        if (key := (row["carrier"], row["flight"], row["origin"])) in late
+    ]
+    happened, chance = zip(*pairs, strict=True)
+    assert (day.rows, day.known, day.coverage) == (100, 95, 0.95)
+    assert day.metrics["roc_auc"] == pytest.approx(roc_auc_score(happened, chance))
+    assert day.metrics["brier"] == pytest.approx(brier_score_loss(happened, chance))
+    with registry.read() as session:
+        kept = {m.name: m.value for m in list_metrics(session, job.bundle.version, "realized")}
+    assert kept == {**day.metrics, "coverage": 0.95}
+
+
+def test_drift_fires_only_after_windows_in_a_row_and_is_recorded_once(
+    registry: Registry,
+    job: Job,
+    score: Callable[..., list[DayScored]],
+    watch: Callable[[date], Watch],
+) -> None:
+    score(*DAYS)
+    quiet, one, two = watch(QUIET), watch(ONE_WINDOW), watch(TWO_WINDOWS)
+    assert not quiet.windows[-1].drifted
+    assert [window.drifted for window in one.windows] == [False, True]
+    assert [window.drifted for window in two.windows] == [True, True]
+    assert [found.fired for found in (quiet, one, two)] == [False, False, True]
+    assert (one.windows[0].end, one.windows[1].start) == (DAYS[2], DAYS[3])
+    assert [window.days for window in two.windows] == [3, 3]
+    assert two.new
+    again = watch(TWO_WINDOWS)
+    assert (again.fired, again.new) == (True, False)
+    with registry.read() as session:
+        (event,) = list_events(session, job.bundle.version.model_id, DETECTED)
+    assert event.facts()["until"] == TWO_WINDOWS.isoformat()
+    assert event.facts()["digest"] == job.bundle.version.digest
+
+
+def test_predictions_without_actuals_are_not_judged(
+    home: Home, score: Callable[..., list[DayScored]], watch: Callable[[date], Watch]
+) -> None:
+    score(DAYS[0])
+    with closing(sqlite3.connect(home.root / "registry.db")) as database, database:
+        database.execute("delete from ingest where dataset = 'arrivals'")
+    assert watch(DAYS[0]).realized == []
+
+
+def test_nothing_scored_is_nothing_to_monitor(watch: Callable[[date], Watch]) -> None:
+    with pytest.raises(
+        NothingToDoError,
+        match=r"^Monitoring 'flight-delay': nothing is scored from 2013-01-11 to 2013-01-16\. "
+        r"Score it: 'pilotline score flight-delay --date 2013-01-16'\.$",
+    ):
+        watch(date(2013, 1, 16))

@@ -1,0 +1,178 @@
+"""The plan of a backfill."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date, timedelta
+
+import pytest
+
+from registry import Registry
+from registry.approvals import Decision
+from registry.errors import UnknownModelError, UnknownVersionError, VersionUnfitError
+from registry.ingests import Ingest, record_ingest
+from registry.models import ModelFacts
+from registry.numbering import Step
+from registry.promotions import promote
+from registry.runs import Claim, Ending, claim_partition, end_run
+from registry.verifications import Verification, record_verification
+from registry.versions import NewVersion, enter_version
+from tasks.datasets import Dataset
+from tasks.errors import NothingToDoError
+from tasks.gates import record_decision
+from tasks.home import Home
+from tasks.ingestion import ingest_day
+from tasks.planning import PlannedDay, plan_backfill
+from tasks.scoring import DayScored, Job
+from tasks.sources import open_source
+from tasks.validation import Validator
+
+DAY = date(2013, 1, 14)
+LAST = date(2013, 1, 22)
+
+
+def plan(registry: Registry, start: date, end: date, using: str) -> list[PlannedDay]:
+    """Return the plan for the example's model."""
+    return plan_backfill(registry, "flight-delay", "flights", start, end, using)
+
+
+def test_each_day_is_done_missing_failed_stale_or_blocked(
+    home: Home,
+    registry: Registry,
+    job: Job,
+    score: Callable[..., list[DayScored]],
+    flights: Dataset,
+    validator: Validator,
+    change_model: Callable[[str], Job],
+) -> None:
+    days = [DAY + timedelta(days=n) for n in range(4)]
+    score(*days[:2])
+    broken = "def load(folder): return None\ndef predict(model, data): raise ValueError('no')\n"
+    score(days[2], job=change_model(broken))
+    with closing(sqlite3.connect(home.root / "online.db")) as database, database:
+        changed = "update flights set hour = 5 where flight_date = ? and flight = 1"
+        database.execute(changed, (days[1].isoformat(),))
+    ingest_day(flights, open_source(flights, home.root), validator, days[1], registry, home.lake)
+    planned = plan(registry, DAY, days[-1], "champion")
+    assert [day.state for day in planned] == ["done", "stale", "failed", "missing"]
+    assert [day.number for day in planned] == ["1.0.0"] * 4
+    assert planned[1].reason == "its rows changed since"
+    assert planned[2].reason.startswith("Model 'flight-delay': predict raised ValueError: no.")
+    assert [day.state for day in plan(registry, LAST, LAST + timedelta(days=1), "1.0.0")] == [
+        "missing",
+        "blocked",
+    ]
+
+
+def test_a_day_not_ingested_is_blocked_and_says_so(registry: Registry) -> None:
+    (day,) = plan(registry, date(2014, 1, 1), date(2014, 1, 1), "champion")
+    blocked = PlannedDay(date(2014, 1, 1), "blocked", "", "flights 2014-01-01 is not ingested")
+    assert day == blocked
+
+
+def test_a_day_shown_by_another_version_is_to_be_scored_again(
+    registry: Registry, job: Job, score: Callable[..., list[DayScored]], home: Home
+) -> None:
+    score(DAY)
+
+    with registry.write() as session:
+        facts = ModelFacts("flight-delay", "operations", "", ())
+        new = NewVersion(
+            facts,
+            "author@example.org",
+            "9" * 64,
+            "8" * 64,
+            job.bundle.version,
+            Step("minor", ("code changed",)),
+            (),
+            {},
+        )
+        version, _ = enter_version(session, new)
+    review = Decision("review", "approve", "reviewer@example.org", "read")
+    record_decision(home, "flight-delay", version.number, review)
+    with registry.write() as session:
+        passed = Verification(
+            passed=True, summary="", report_digest="7" * 64, platform="here", isolation="A"
+        )
+        record_verification(session, version, passed)
+    live = Decision("go-live", "approve", "operations@example.org", "read")
+    record_decision(home, "flight-delay", version.number, live)
+    with registry.write() as session:
+        promote(session, "flight-delay", version.number, home.load_policy(), "here")
+    (day,) = plan(registry, DAY, DAY, "champion")
+    assert (day.state, day.number, day.reason) == ("other version", "1.1.0", "replaces 1.0.0")
+    (fixed,) = plan(registry, DAY, DAY, "1.0.0")
+    assert fixed.state == "done"
+
+
+def test_as_of_takes_each_day_s_own_champion(registry: Registry) -> None:
+    """The version became champion when the test ran: after 2013 and before 2099."""
+    later = date(2099, 1, 1)
+    with registry.write() as session:
+        ingest = Ingest(
+            dataset="flights",
+            date=later,
+            token="t",
+            partition_digest="d" * 64,
+            table_version=1,
+            accepted=1,
+            quarantined=0,
+        )
+        record_ingest(session, ingest)
+    (before,) = plan(registry, DAY, DAY, "as-of")
+    assert (before.state, before.number) == ("blocked", "")
+    assert before.reason == "no version was champion at the end of that day (UTC)"
+    (after,) = plan(registry, later, later, "as-of")
+    assert (after.state, after.number) == ("missing", "1.0.0")
+
+
+def test_a_run_whose_process_died_leaves_its_day_missing(registry: Registry, job: Job) -> None:
+    claim = Claim("production", "flights", DAY, "d" * 64, 1, "c" * 64, "A", "score")
+    with registry.write() as session:
+        run = claim_partition(session, job.bundle.version, claim)
+    assert plan(registry, DAY, DAY, "champion")[0].state == "missing"
+    with registry.write() as session:
+        end_run(session, run, Ending("failed", reason=""))
+    (day,) = plan(registry, DAY, DAY, "champion")
+    assert (day.state, day.reason) == ("failed", "")
+
+
+def test_an_empty_range_is_refused(registry: Registry) -> None:
+    with pytest.raises(
+        NothingToDoError,
+        match=r"^Backfill of 'flight-delay': 2013-01-13 is before 2013-01-14\. Swap --start and",
+    ):
+        plan(registry, DAY, DAY - timedelta(days=1), "champion")
+
+
+def test_what_may_not_be_resolved_is_refused(registry: Registry) -> None:
+    with pytest.raises(UnknownVersionError):
+        plan(registry, DAY, DAY, "7.0.0")
+    with pytest.raises(UnknownModelError):
+        plan_backfill(registry, "churn", "flights", DAY, DAY, "champion")
+
+
+def test_a_version_never_promoted_may_not_write_production(registry: Registry, job: Job) -> None:
+
+    with registry.write() as session:
+        facts = ModelFacts("flight-delay", "operations", "", ())
+        enter_version(
+            session,
+            NewVersion(facts, "author@example.org", "9" * 64, "8" * 64, None, None, (), {}),
+        )
+    with pytest.raises(VersionUnfitError, match="was never champion"):
+        plan(registry, DAY, DAY, "2.0.0")
+
+
+def test_days_the_version_was_trained_on_are_blocked_unless_asked_for(
+    registry: Registry, job: Job
+) -> None:
+    learned, held_out = date(2013, 1, 10), date(2013, 1, 11)  # ten days, then three held out
+    (blocked, missing) = plan(registry, learned, held_out, "champion")
+    assert (blocked.state, blocked.reason) == (
+        "blocked",
+        "1.0.0 was trained on this day (--include-training-days)",
+    )
+    assert missing.state == "missing"
+    asked = plan_backfill(registry, "flight-delay", "flights", learned, learned, "champion", True)
+    assert [day.state for day in asked] == ["missing"]

@@ -1,0 +1,153 @@
+"""SQLite as a source: declared types, nothing cast silently."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from tasks.datasets import Column, Dataset, Source
+from tasks.errors import PartitionRefusedError, SourceError
+from tasks.source_sqlite import SqliteSource
+
+DAY = date(2013, 1, 1)
+COLUMNS = {
+    "day": Column("date"),
+    "name": Column("string", nullable=True),
+    "count": Column("int64"),
+    "share": Column("float64", nullable=True),
+    "open": Column("bool"),
+    "at": Column("timestamp"),
+}
+ROW = ("2013-01-01", "a", 7, 0.5, 1, "2013-01-01T01:00:00+01:00")
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """Return a dataset with a column of each type."""
+    query = "select * from facts where day = :date"
+    source = Source("sqlite", "sqlite:///{home}/online.db", query)
+    return Dataset("facts", "operations", "", "day", ("day", "name"), source, COLUMNS, 0.5, {})
+
+
+def fill(home: Path, *rows: tuple[object, ...], columns: str = ", ".join(COLUMNS)) -> None:
+    """Write a table without declared types, so that values stay as they are."""
+    with closing(sqlite3.connect(home / "online.db")) as database, database:
+        database.execute(f"create table facts ({columns})")
+        marks = ", ".join("?" * len(columns.split(",")))
+        database.executemany(f"insert into facts values ({marks})", rows)
+
+
+def test_every_declared_type_comes_in_as_declared(dataset: Dataset, tmp_path: Path) -> None:
+    fill(tmp_path, ROW, ("2013-01-01", None, 8, None, 0, "2013-01-01T00:00:00+00:00"))
+    rows = SqliteSource(dataset, tmp_path).read(DAY)
+    assert rows.schema.types == dataset.schema.types
+    assert rows.to_pylist()[0] == {
+        "day": DAY,
+        "name": "a",
+        "count": 7,
+        "share": 0.5,
+        "open": True,
+        "at": datetime(2013, 1, 1, tzinfo=UTC),
+    }
+    assert rows.to_pylist()[1]["share"] is None
+
+
+def test_another_day_gives_no_rows_in_the_same_columns(dataset: Dataset, tmp_path: Path) -> None:
+    fill(tmp_path, ROW)
+    rows = SqliteSource(dataset, tmp_path).read(date(2014, 1, 1))
+    assert (rows.num_rows, rows.schema.types) == (0, dataset.schema.types)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (0, "today", r"column 'day': expected date, found ValueError"),
+        (0, 20130101, r"column 'day': expected date, found 20130101"),
+        (1, 5, r"column 'name': expected string, found 5\. Mend the source or declare another"),
+        (2, "7", r"column 'count': expected int64, found '7'"),
+        (2, 7.0, r"column 'count': expected int64, found 7\.0"),
+        (3, 1, r"column 'share': expected float64, found 1\."),
+        (4, 2, r"column 'open': expected bool, found KeyError\(2\)"),
+        (5, "2013-01-01T01:00:00", r"column 'at': expected timestamp, found .* has no time zone"),
+    ],
+)
+def test_a_value_of_another_type_refuses_the_day(
+    dataset: Dataset, tmp_path: Path, place: int, value: object, message: str
+) -> None:
+    row = list(ROW)
+    row[place] = value
+    fill(tmp_path, tuple(row))
+    every = replace(dataset, source=replace(dataset.source, query="select * from facts --:date"))
+    with pytest.raises(PartitionRefusedError, match=message):
+        SqliteSource(every, tmp_path).read(DAY)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("day, name, count, share, open", r"missing \['at'\], not declared none\. Bring"),
+        ("day, name, count, share, open, at, gate", r"missing none, not declared \['gate'\]"),
+        ("day, name, number, share, open, at", r"missing \['count'\], not declared \['number'\]"),
+    ],
+)
+def test_missing_and_extra_columns_refuse_the_day(
+    dataset: Dataset, tmp_path: Path, columns: str, message: str
+) -> None:
+    fill(tmp_path, columns=columns)
+    with pytest.raises(
+        PartitionRefusedError,
+        match=rf"^Partition 2013-01-01 of dataset 'facts' refused: expected .*{message}",
+    ):
+        SqliteSource(dataset, tmp_path).read(DAY)
+
+
+def test_a_column_named_twice_refuses_the_day(dataset: Dataset, tmp_path: Path) -> None:
+    fill(tmp_path, ROW)
+    twice = replace(dataset.source, query="select *, name from facts where day = :date")
+    with pytest.raises(PartitionRefusedError, match="expected columns day, name"):
+        SqliteSource(replace(dataset, source=twice), tmp_path).read(DAY)
+
+
+def test_a_missing_file_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        SourceError, match=r"^Source of dataset 'facts': the database file '.*online\.db' is gone"
+    ):
+        SqliteSource(dataset, tmp_path).read(DAY)
+
+
+def test_a_query_that_fails_says_why(dataset: Dataset, tmp_path: Path) -> None:
+    fill(tmp_path, columns="other")
+    with pytest.raises(SourceError, match=r"the query failed \(no such column: day\)\. Check the"):
+        SqliteSource(dataset, tmp_path).read(DAY)
+
+
+def test_a_query_cannot_write(dataset: Dataset, tmp_path: Path) -> None:
+    fill(tmp_path, ROW)
+    deleting = replace(dataset.source, query="delete from facts where day = :date")
+    with pytest.raises(SourceError, match=r"the query failed \(attempt to write a readonly"):
+        SqliteSource(replace(dataset, source=deleting), tmp_path).read(DAY)
+
+
+def test_a_url_may_come_from_a_variable(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, ROW)
+    named = replace(dataset, source=replace(dataset.source, url="env:FACTS_URL"))
+    monkeypatch.delenv("FACTS_URL", raising=False)
+    with pytest.raises(SourceError, match=r"the variable 'FACTS_URL' is not set\. Set it to sqlit"):
+        SqliteSource(named, tmp_path)
+    monkeypatch.setenv("FACTS_URL", f"sqlite:///{tmp_path}/online.db")
+    assert SqliteSource(named, tmp_path / "elsewhere").read(DAY).num_rows == 1
+
+
+def test_a_url_of_another_kind_is_refused_without_showing_it(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTS_URL", "postgresql://user:secret@server/facts")
+    named = replace(dataset, source=replace(dataset.source, url="env:FACTS_URL"))
+    with pytest.raises(SourceError, match=r"does not start with 'sqlite:///'\. Name") as caught:
+        SqliteSource(named, tmp_path)
+    assert "secret" not in str(caught.value)
