@@ -156,7 +156,7 @@ def removal_of(name: str) -> Callable[[Path], None]:
     ("spoil", "needed"),
     [
         (removal_of("requirements.lock"), ["requirements.lock", "missing", "uv pip compile"]),
-        (removal_of("model.toml"), ["model.toml", "missing", "README"]),
+        (removal_of("model.toml"), ["model.toml", "missing", "lab/models/flight-delay"]),
         (removal_of("model.py"), ["model.py", "missing", "train and predict"]),
         (removal_of("README.md"), ["README.md", "missing", "model card"]),
         (make_lock_stale, ["requirements.lock", "stale", "'polars>=1'", "uv pip compile"]),

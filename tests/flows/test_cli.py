@@ -251,7 +251,8 @@ def test_a_challenger_becomes_champion_by_two_people_and_no_other_way(
     refused(go_live, "verification has not passed", "pilotline release flight-delay 1.0.1")
 
     waiting = run("release", "flight-delay", "1.0.1", "--json")
-    assert (waiting.status, waiting.json["reason"]) == (0, "waiting for go-live")
+    assert waiting.status == 0
+    assert waiting.json["reason"].startswith("waiting for go-live")
     refused(decide("approve", "go-live", REVIEWER), REVIEWER, "two people")
     refused(decide("approve", "go-live", AUTHOR), AUTHOR, "author")
     assert run(*go_live).status == 0

@@ -230,6 +230,10 @@ def test_a_second_run_changes_nothing_says_the_same_and_is_faster(
 
 def test_ctrl_c_leaves_a_home_from_which_the_next_run_continues(demo: Demo, tmp_path: Path) -> None:
     home = tmp_path / "home"
+    home.mkdir()
+    for part in ("cache", "prefect"):  # what any later command finds prepared
+        shutil.copytree(demo.home / part, home / part)
+    shutil.copy(demo.home / "online.db", home)
     process = start_pilotline(home, "demo", "--json")
     assert process.stderr is not None
     said: list[str] = []
