@@ -213,7 +213,8 @@ def _check_resolvable(session: Session, name: str, version: ModelVersion, event:
         )
     facts = {"approvals": [], "digest": ""} | event.facts()  # it may be another kind's event
     gates = {entry["gate"] for entry in facts["approvals"] if entry["digest"] == version.digest}
-    fits = event.kind == "promoted" and facts["digest"] == version.digest and gates == set(GATES)
+    named = (facts.get("version"), facts["digest"]) == (version.number, version.digest)
+    fits = event.kind == "promoted" and named and gates == set(GATES)
     if not fits or event.hash != hash_event(event):
         raise VersionUnfitError(
             name,

@@ -178,6 +178,18 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
             )
             .values(visible_run=run.id)
         )
+    elif ending.table_version is not None:
+        # Its rows are what readers of the table see, so no run on record is: until the partition
+        # is scored again, nothing may pass for done.
+        session.execute(
+            update(ScoredPartition)
+            .where(
+                ScoredPartition.model_id == run.model_id,
+                ScoredPartition.variant == run.variant,
+                ScoredPartition.date == run.date,
+            )
+            .values(visible_run=None)
+        )
     session.flush()
     append_event(
         session,

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
 from registry.blobs import BlobStore
@@ -33,7 +33,14 @@ class Registry:
         """
         self.url = url
         self.blobs: BlobStore = FolderBlobs(Path(blobs)) if isinstance(blobs, str | Path) else blobs
-        self.engine = _make_engine(url)
+        try:
+            self.engine = _make_engine(url)
+        except (ArgumentError, ImportError) as err:  # the address may hold a password: not shown
+            raise StoreError(
+                "PILOTLINE_REGISTRY_URL",
+                f"is no address of a database that works here ({type(err).__name__})",
+                "Write sqlite:///PATH, or install the driver it names.",
+            ) from None
         try:
             self._migrate()
         except StoreError:

@@ -182,3 +182,10 @@ def test_writers_in_four_processes_lose_no_update(
         assert first_broken_event(session, model_id) is None
         day = date(2013, 1, 1)
         assert visible_runs(session, model_id, "production", day, day) == {}
+
+
+@pytest.mark.parametrize("url", ["nonsense", "foo://x/y", "postgresql+nothing://u:secret@h/x"])
+def test_an_address_that_is_none_is_refused_without_being_shown(tmp_path: Path, url: str) -> None:
+    with pytest.raises(StoreError, match="PILOTLINE_REGISTRY_URL") as refused:
+        Registry(url, tmp_path)
+    assert "secret" not in str(refused.value)
