@@ -336,7 +336,7 @@ def run_monitor(model: str, day: date, as_json: bool) -> None:
 
 def _plan(model: str, start: date, end: date, using: str, learned: bool) -> Sequence[PlannedDay]:
     """Return the plan without a server: planning reads the registry only."""
-    from tasks.scoring import load_champion
+    from tasks.job import load_champion
 
     with current_home().open_registry() as registry:
         dataset = load_champion(registry, model).spec.input
@@ -358,7 +358,8 @@ def _find_unchanged(model: str, day: date, shadow: str | None) -> Any:
     from registry.references import resolve
     from registry.runs import PRODUCTION
     from tasks.bundle import load_bundle
-    from tasks.scoring import find_unchanged, plan_job
+    from tasks.job import plan_job
+    from tasks.scoring import find_unchanged
 
     with current_home().open_registry() as registry:
         with registry.read() as session:

@@ -37,6 +37,7 @@ def run_doctor(as_json: bool) -> int:
             ("registry", True, _registry),
             ("blobs", True, _blobs),
             ("lake", True, _lake),
+            ("champions", True, _champions),
             ("policy", True, _policy),
             ("isolation", True, _isolation),
             ("environments", True, _environments),
@@ -105,6 +106,24 @@ def _lake(home: Home) -> str:
         lake.replace_partition(table, rows, "day = '1970-01-01'", {})
         count = lake.read(lake.open_table(path), rows.schema, None).num_rows
     return f"{count} row committed and read back in {home.lake}"
+
+
+def _champions(home: Home) -> str:
+    from registry.aliases import CHAMPION, get_alias
+    from registry.events import first_broken_event
+    from registry.models import list_models
+    from tasks.job import load_champion
+
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            models = list_models(session)
+            for model in models:
+                broken = first_broken_event(session, model.id)
+                if broken is not None:
+                    raise ValueError(f"event {broken} of {model.name} does not fit its chain")
+            reigning = [m.name for m in models if get_alias(session, m.id, CHAMPION)]
+        checked = [f"{name} {load_champion(registry, name).version.number}" for name in reigning]
+    return f"every byte hashed again: {', '.join(checked) or 'none yet'}; chains fit"
 
 
 def _policy(home: Home) -> str:

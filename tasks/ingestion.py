@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from registry import Registry
@@ -66,7 +67,7 @@ def ingest_day(
     token = digest_json([dataset.rules_digest(), partition_digest(rows, dataset.key)])
     with registry.read() as session:
         known = find_partition(session, dataset.name, day)
-    if known is not None and known.token == token:
+    if known is not None and known.token == token and _is_shown(dataset, lake_path, known):
         return _report(known, changed=False)
     reasons = _judge(dataset, validator, rows, day)
     accepted = rows.take([i for i in range(rows.num_rows) if i not in reasons])
@@ -162,7 +163,25 @@ def _write_accepted(
     table = lake.ensure_table(path, dataset.schema, [dataset.date])
     # Sorted by key, a day's file is the same whatever order the source gave its rows in.
     rows = accepted.cast(dataset.schema).sort_by([(name, "ascending") for name in dataset.key])
-    return lake.replace_partition(table, rows, lake.on_day(dataset.date, day), metadata)
+    return lake.replace_partition(
+        table,
+        rows,
+        lake.on_day(dataset.date, day),
+        metadata,
+        (day.isoformat(), table.version() + 1),
+    )
+
+
+def _is_shown(dataset: Dataset, lake_path: Path, ingest: Ingest) -> bool:
+    """Tell whether the table's last commit of the day is the recorded one.
+
+    A process may have died between a commit and its record; then the table shows other rows.
+    """
+    path = lake.accepted_path(lake_path, dataset.name)
+    if not DeltaTable.is_deltatable(str(path)):
+        return False
+    shown = lake.open_table(path).transaction_version(ingest.date.isoformat())
+    return shown == ingest.table_version
 
 
 def _report(ingest: Ingest, changed: bool) -> DayIngested:

@@ -22,8 +22,8 @@ from tasks.drift import Judgement, judge_window
 from tasks.errors import NothingToDoError
 from tasks.evaluation import measure
 from tasks.home import Home
+from tasks.job import Job
 from tasks.profiles import Profile, decode_profile, merge_profiles, profile_like
-from tasks.scoring import Job
 from tasks.training_data import check_day
 
 DETECTED = "drift detected"

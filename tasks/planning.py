@@ -15,6 +15,7 @@ from registry.runs import PRODUCTION, last_outcomes, visible_runs
 from registry.versions import ModelVersion, learned_from
 from tasks.errors import NothingToDoError
 
+MAX_DAYS = 20_000  # half a century; more is a slip of the finger
 TO_DO = ("missing", "failed", "stale", "other version")
 
 
@@ -57,6 +58,12 @@ def plan_backfill(
         raise NothingToDoError(
             f"Backfill of {name!r}", f"{end} is before {start}", "Swap --start and --end."
         )
+    if (end - start).days >= MAX_DAYS:
+        raise NothingToDoError(
+            f"Backfill of {name!r}",
+            f"{(end - start).days + 1:,} days, at most {MAX_DAYS:,}",
+            "Ask for a shorter range.",
+        )
     days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
     with registry.read() as session:
         model = get_model(session, name)
@@ -79,7 +86,9 @@ def plan_backfill(
                 continue
             run = shown.get(day)
             number = version.number
-            if run is None:
+            if day in outcomes and outcomes[day] is None:
+                plan.append(PlannedDay(day, "failed", number, "its last run left no outcome"))
+            elif run is None:
                 failed = outcomes.get(day)
                 state = "failed" if failed is not None and failed.state == "failed" else "missing"
                 reason = failed.reason.partition("\n")[0] if state == "failed" and failed else ""

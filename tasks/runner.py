@@ -22,6 +22,7 @@ BUFFER = 1 << 20  # pyarrow's reads from an unbuffered pipe come back short
 LOG_TAIL_BYTES = 64 * 1024  # the last of the child's log that is kept
 LOG_TAIL_LINES = 12
 CONTROL_LINE_BYTES = 1 << 20  # a longer line is no message of ours
+MAX_AMOUNT = 1e9  # seconds or MiB; the child is not trusted to be sane
 EXIT_WAIT_S = 5.0  # how long a child may take to end after its input ended
 REPLY_WAIT_S = 10.0  # how long after its last byte a child may take to say how it went
 
@@ -199,7 +200,7 @@ class Child:
             raise self._failure(stream, "its stream ended before it said it was done", event)
         if not rows_in == rows_out == event.get("rows_in") == event.get("rows_out"):
             raise ChildError(self.model, f"gave {rows_out} rows for {rows_in}", self.log_tail())
-        self.usage.predict_s += float(event.get("predict_s", 0.0))
+        self.usage.predict_s += _sane(event.get("predict_s")) or 0.0
 
     def _failure(
         self, stream: int, fallback: str, event: dict[str, Any] | None = None
@@ -249,9 +250,9 @@ class Child:
 
     def _note_usage(self, event: dict[str, Any]) -> None:
         for name in ("cpu_s", "peak_mib"):
-            value = event.get(name)
-            if isinstance(value, int | float):
-                setattr(self.usage, name, float(value))
+            value = _sane(event.get(name))
+            if value is not None:
+                setattr(self.usage, name, value)
         modules = event.get("modules")
         if isinstance(modules, list):
             self.usage.imported = [str(name) for name in modules]
@@ -261,7 +262,7 @@ class Child:
             while line := file.readline(CONTROL_LINE_BYTES):
                 try:
                     event = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # not a message of the harness
                 if isinstance(event, dict) and isinstance(event.get("event"), str):
                     event["at"] = time.perf_counter()
@@ -295,6 +296,13 @@ class Child:
         # What it left behind in its group ends too; an empty group is gone, which is fine.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _sane(value: object) -> float | None:
+    """Return an amount a child named, None for anything that is no plausible number."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_AMOUNT:
+        return float(value)
+    return None
 
 
 class _Feeder(threading.Thread):

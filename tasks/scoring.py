@@ -1,9 +1,8 @@
 """Scoring partitions: claim, stream through the model's process, commit once, record, tear down."""
 
-import queue
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -17,33 +16,27 @@ from registry import Registry
 from registry.canonical import digest_bytes
 from registry.errors import VersionUnfitError
 from registry.ingests import Ingest, get_partition
-from registry.promotions import champion
 from registry.runs import (
     Claim,
     Ending,
     Run,
     claim_partition,
     end_run,
-    holds_claim,
     record_teardown,
     unsettled_runs,
     visible_runs,
 )
 from registry.versions import status_of
 from tasks import lake
-from tasks.bundle import Bundle, load_bundle
-from tasks.datasets import Column, arrow_schema
+from tasks.bundle import Bundle
+from tasks.commit import commit_partition, find_commit, transaction_name
 from tasks.environments import Environment, built_environment, interpreter
-from tasks.errors import ChildError, LakeError, StepError, SupersededError
+from tasks.errors import StepError, SupersededError
 from tasks.home import Home
+from tasks.job import Job
 from tasks.process import Room, scoring_child
-from tasks.profiles import Profile, decode_profile, merge_profiles, profile_like
 from tasks.runner import Child
 from tasks.sandbox import Tier
-from tasks.training import BATCH_ROWS, output_schema, refuse_not_finite
-
-COMMIT_TRIES = 3  # when another partition of the same table was committed meanwhile
-RUN_COLUMNS = {"model_version": "string", "run_id": "string", "variant": "string"}
 
 
 @dataclass(frozen=True)
@@ -59,42 +52,6 @@ class DayScored:
     seconds: float = 0.0
     isolation: str = ""  # tier of the run
     resources: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """Which version scores what, and how the table of predictions looks."""
-
-    bundle: Bundle
-    variant: str
-    trigger: str
-    key: Mapping[str, Column]  # key columns, with the date among them
-    date_column: str
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Columns of the predictions table."""
-        outputs = {name: Column(kind) for name, kind in self.bundle.spec.predictions.items()}
-        own = {name: Column(kind) for name, kind in RUN_COLUMNS.items()}
-        return arrow_schema({**self.key, **outputs, **own})
-
-    @property
-    def read_schema(self) -> pa.Schema:
-        """Columns read from the input: keys, date and features, each once."""
-        contract = self.bundle.json("contract.json")["inputs"]
-        features = {name: Column(**facts) for name, facts in contract.items()}
-        return arrow_schema({**self.key, **features})
-
-
-def plan_job(bundle: Bundle, variant: str, trigger: str) -> Job:
-    """Return the job of scoring with ``bundle``, its predictions keyed as its contract says.
-
-    Nothing is read from the lab: what is there by now need not be what the version was made from.
-    """
-    contract = bundle.json("contract.json")
-    names = dict.fromkeys([contract["date"], *contract["key"]])
-    key = {name: Column(contract["key_types"][name]) for name in names}
-    return Job(bundle, variant, trigger, key, contract["date"])
 
 
 def score_days(
@@ -153,7 +110,9 @@ def find_unchanged(registry: Registry, job: Job, day: date) -> DayScored | None:
     with registry.read() as session:
         partition = get_partition(session, job.bundle.spec.input, day)
         run = visible_runs(session, version.model_id, job.variant, day, day).get(day)
-    if run is None or run.version_id != version.id:
+        unsettled = unsettled_runs(session, version.model_id, job.variant, day)
+    # A run without an outcome may have committed: what readers see is known once it is settled.
+    if unsettled or run is None or run.version_id != version.id:
         return None
     if run.partition_digest != partition.partition_digest:
         return None
@@ -209,7 +168,7 @@ def _score_day(
     runs.append(run)
     try:
         child = children.get()
-        version, profile = _commit(registry, home, job, run, partition, child)
+        version, profile = commit_partition(registry, home, job, run, partition, child)
     except SupersededError as err:
         _end(registry, run, Ending("superseded", reason=str(err)))
         return DayScored(day, "superseded", number, run.id, 0, str(err))
@@ -228,7 +187,9 @@ def _score_day(
         profile_digest=registry.blobs.put(profile.encode()),
         table_version=version,
     )
-    _end(registry, run, ending)
+    if _end(registry, run, ending) != "succeeded":
+        reason = "a later run claimed the partition and settled this one"
+        return DayScored(day, "superseded", number, run.id, 0, reason)
     return DayScored(
         day, "succeeded", number, run.id, partition.accepted, "", seconds, run.isolation, resources
     )
@@ -252,135 +213,6 @@ def _claim(registry: Registry, room: Room, job: Job, day: date) -> tuple[Run, In
             ),
         )
     return run, partition
-
-
-def _commit(
-    registry: Registry, home: Home, job: Job, run: Run, partition: Ingest, child: Child
-) -> tuple[int, Profile]:
-    """Stream the partition through the child into one commit; return its version and profile."""
-    path = lake.predictions_path(home.lake, job.bundle.spec.name)
-    predicate = f"variant = '{job.variant}' and {lake.on_day(job.date_column, run.date)}"
-    identity = transaction_name(job.variant, run.date)
-    for attempt in range(1, COMMIT_TRIES + 1):
-        table = lake.ensure_table(path, job.schema, ["variant", job.date_column])
-        _refuse_superseded(registry, table, run, identity)
-        stream = _Stream(home, job, run, partition, child)
-        try:
-            version = lake.replace_partition(
-                table, stream.reader(), predicate, {"run": run.id}, (identity, run.epoch)
-            )
-            return version, stream.profile()
-        except DeltaError as err:
-            if stream.error is not None:
-                raise stream.error from err
-            landed = find_commit(lake.open_table(path), identity, run)
-            if landed is not None:
-                return landed, stream.profile()
-            if attempt == COMMIT_TRIES:
-                raise LakeError(
-                    job.bundle.spec.name,
-                    f"the commit failed ({str(err).splitlines()[0][:200]})",
-                    "Run the command again.",
-                ) from err
-    raise AssertionError("unreachable: the loop returns or raises")
-
-
-def transaction_name(variant: str, day: date) -> str:
-    """Return the name under which Delta keeps the epoch of a partition."""
-    return f"{variant}/{day.isoformat()}"
-
-
-def find_commit(table: DeltaTable, identity: str, run: Run) -> int | None:
-    """Return the version in which ``run``'s rows were committed, None where they never were."""
-    if table.transaction_version(identity) != run.epoch:
-        return None
-    for entry in table.history():
-        if entry.get("run") == run.id:
-            return int(entry["version"])
-    return None
-
-
-def _refuse_superseded(registry: Registry, table: DeltaTable, run: Run, identity: str) -> None:
-    # Delta does not fence: a refreshed handle may commit an older epoch over a newer one. So look
-    # first, then commit on this very handle, which fails if anybody committed since.
-    committed = table.transaction_version(identity)
-    if committed is not None and committed >= run.epoch:
-        raise SupersededError(run.id, f"epoch {committed} is in the table, this is {run.epoch}")
-    with registry.read() as session:
-        if not holds_claim(session, run):
-            raise SupersededError(run.id, "a later run claimed the partition")
-
-
-class _Stream:
-    """One partition on its way through the child: keys put back, checked, profiled."""
-
-    def __init__(self, home: Home, job: Job, run: Run, partition: Ingest, child: Child) -> None:
-        self._job, self._run, self._partition, self._child = job, run, partition, child
-        self._reference = decode_profile(job.bundle.files["profile.json"])
-        self._path = lake.accepted_path(home.lake, partition.dataset)
-        self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
-        # Features are profiled by the thread that feeds, and met here by their predictions.
-        self._features: queue.SimpleQueue[Profile] = queue.SimpleQueue()
-        self._profiles: list[Profile] = []
-        self.error: Exception | None = None
-
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the finished rows; its last act is the check that they are complete."""
-        return pa.RecordBatchReader.from_batches(self._job.schema, self._batches())
-
-    def profile(self) -> Profile:
-        """Return the profile of inputs and predictions together."""
-        merged = merge_profiles(self._profiles)
-        assert merged is not None, "a partition has rows"
-        return merged
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        spec = self._job.bundle.spec
-        features = pa.schema([self._job.read_schema.field(name) for name in spec.features])
-        rows = 0
-        try:
-            outputs = output_schema(spec.predictions)
-            for predicted in self._child.score(self._input(), features, outputs):
-                refuse_not_finite(spec.name, predicted, self._child.log_tail())
-                keys = self._keys.get_nowait()
-                if keys.num_rows != predicted.num_rows:
-                    raise ChildError(
-                        spec.name, f"gave {predicted.num_rows} rows for {keys.num_rows}"
-                    )
-                rows += predicted.num_rows
-                yield self._finish(keys, predicted)
-            if rows != self._partition.accepted:
-                raise LakeError(
-                    self._partition.dataset,
-                    f"day {self._run.date} reads as {rows} rows, {self._partition.accepted} were "
-                    "ingested",
-                    "Ingest the day again.",
-                )
-        except Exception as err:
-            self.error = err  # the library wraps it; the caller wants the original
-            raise
-
-    def _input(self) -> Iterator[pa.RecordBatch]:
-        spec, schema = self._job.bundle.spec, self._job.read_schema
-        table = lake.open_table(self._path, self._run.table_version)
-        predicate = lake.on_day(self._job.date_column, self._run.date)
-        for large in lake.scan(table, schema, predicate):
-            for start in range(0, large.num_rows, BATCH_ROWS):
-                batch = large.slice(start, BATCH_ROWS)
-                self._keys.put(batch.select(list(self._job.key)))
-                features = batch.select(list(spec.features))
-                self._features.put(profile_like(self._reference, features))
-                yield features
-
-    def _finish(self, keys: pa.RecordBatch, predicted: pa.RecordBatch) -> pa.RecordBatch:
-        seen = profile_like(self._reference, predicted)
-        features = self._features.get_nowait()
-        both = Profile(features.rows, {**features.columns, **seen.columns})
-        self._profiles.append(both)
-        own = [self._job.bundle.version.number, self._run.id, self._job.variant]
-        constants = [pa.repeat(pa.scalar(value), keys.num_rows) for value in own]
-        columns = [*keys.columns, *predicted.columns, *constants]
-        return pa.RecordBatch.from_arrays(columns, schema=self._job.schema)
 
 
 def _settle_earlier(registry: Registry, home: Home, job: Job, day: date) -> None:
@@ -435,17 +267,7 @@ def _resources(environment: Environment, child: Child, seconds: float) -> dict[s
     }
 
 
-def _end(registry: Registry, run: Run, ending: Ending) -> None:
+def _end(registry: Registry, run: Run, ending: Ending) -> str:
+    """Record how ``run`` ended; return the state on record, which a later run may have set."""
     with registry.write() as session:
-        end_run(session, run, ending)
-
-
-def load_champion(registry: Registry, name: str) -> Bundle:
-    """Return the champion of ``name``, with the checks production needs.
-
-    Raises:
-        UnknownModelError, NoChampionError, VersionUnfitError: none may run.
-    """
-    with registry.read() as session:
-        version = champion(session, name)
-    return load_bundle(registry, version)
+        return end_run(session, run, ending).state

@@ -20,21 +20,23 @@ from registry.references import resolve
 from registry.runs import PRODUCTION
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, list_versions, status_of
-from tasks import training
 from tasks.bundle import load_bundle, load_json
 from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
 from tasks.home import Home
 from tasks.ingestion import DayIngested, ingest_day
+from tasks.job import load_champion, plan_job
 from tasks.model_folder import ModelFolder, load_model_folder
 from tasks.monitoring import Watch, monitor_model
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
 from tasks.retraining import Evidence, request_retraining
 from tasks.sandbox import NO_BOUNDARY, Tier, require_isolation
-from tasks.scoring import DayScored, load_champion, plan_job, score_days
+from tasks.scoring import DayScored, score_days
 from tasks.sources import open_source
+from tasks.training import Trained, train_version
 from tasks.validation import Validator
 from tasks.verification import Verified, platform, verify_version
+from tasks.version_contents import Request
 
 log = logging.getLogger("pilotline")
 
@@ -80,14 +82,14 @@ def ingest_range(home: Home, name: str, start: date, end: date) -> list[DayInges
 @task(cache_policy=NO_CACHE)
 def train_from_lab(
     home: Home, name: str, until: date | None, parent: str | None, notes: str
-) -> training.Trained:
+) -> Trained:
     """Train what the lab's folder says and register it."""
     folder = load_model_folder(home.lab, name)
     return _train(home, folder, until, parent, notes)
 
 
 @task(cache_policy=NO_CACHE)
-def train_from_champion(home: Home, name: str, until: date) -> training.Trained:
+def train_from_champion(home: Home, name: str, until: date) -> Trained:
     """Train the champion's own scripts, configuration and lock, out of its manifest, again."""
     with home.open_registry() as registry:
         bundle = load_champion(registry, name)
@@ -101,7 +103,7 @@ def train_from_champion(home: Home, name: str, until: date) -> training.Trained:
 
 def _train(
     home: Home, folder: ModelFolder, until: date | None, parent: str | None, notes: str
-) -> training.Trained:
+) -> Trained:
     name, tier = folder.spec.name, _tier(home)
     with home.open_registry() as registry:
         with registry.read() as session:
@@ -112,8 +114,8 @@ def _train(
             origin = _parent(session, name, parent)
         own = load_bundle(registry, origin) if origin else None
         theirs = load_bundle(registry, current) if current else None
-        request = training.Request(folder, until, notes, own, theirs)
-        return training.train_version(registry, home, tier, request, log.info)
+        request = Request(folder, until, notes, own, theirs)
+        return train_version(registry, home, tier, request, log.info)
 
 
 def _parent(session: Session, name: str, parent: str | None) -> ModelVersion | None:

@@ -18,10 +18,10 @@ from tasks.environments import built_environment, interpreter, machine
 from tasks.errors import ChildError, LabError
 from tasks.evaluation import Check
 from tasks.home import Home
+from tasks.predictions import BATCH_ROWS, output_schema, refuse_not_finite
 from tasks.process import Room, scoring_child
 from tasks.runner import Child
 from tasks.sandbox import Tier
-from tasks.training import BATCH_ROWS, output_schema, refuse_not_finite
 
 TOLERANCE = 1e-9  # between golden and fresh predictions; the same build gives the same bits
 BUDGET_BATCHES = 4  # full batches timed after a first one that warms up

@@ -27,14 +27,16 @@ from tasks.example import TABLES
 from tasks.gates import record_decision
 from tasks.home import Home
 from tasks.ingestion import ingest_day
+from tasks.job import Job, load_champion, plan_job
 from tasks.model_folder import load_model_folder
 from tasks.process import Room, scoring_child
 from tasks.sandbox import Tier, probe_isolation
-from tasks.scoring import DayScored, Job, load_champion, plan_job, score_days
+from tasks.scoring import DayScored, score_days
 from tasks.sources import open_source
-from tasks.training import Request, Trained, train_version
+from tasks.training import Trained, train_version
 from tasks.validation import Validator
 from tasks.verification import platform, verify_version
+from tasks.version_contents import Request
 
 PROJECT = Path(__file__).parents[2]
 FIRST = date(2013, 1, 1)

@@ -8,7 +8,7 @@ from registry import Registry
 from registry.errors import DigestMismatchError, MissingBlobError
 from tasks.bundle import load_bundle, load_json, load_manifest
 from tasks.home import Home
-from tasks.scoring import Job
+from tasks.job import Job
 
 
 def test_every_file_is_what_the_manifest_says(registry: Registry, job: Job) -> None:

@@ -9,7 +9,8 @@ import pytest
 from registry import Registry
 from registry.errors import NoChampionError, UnknownModelError
 from tasks.catalogue import describe_models, show_history, show_model, show_version
-from tasks.scoring import DayScored, Job
+from tasks.job import Job
+from tasks.scoring import DayScored
 
 DAY = date(2013, 1, 14)
 

@@ -15,10 +15,10 @@ from tasks.environments import built_environment
 from tasks.errors import ChildError
 from tasks.home import Home
 from tasks.model_folder import ModelFolder, load_model_folder
+from tasks.predictions import refuse_not_finite
 from tasks.process import Room, collect_artifact, scoring_child, training_child
 from tasks.runner import LOG_TAIL_BYTES
 from tasks.sandbox import Tier
-from tasks.training import refuse_not_finite
 
 ROWS = pa.table({"x": np.arange(10.0), "name": ["a", "b"] * 5})
 OUTPUTS = pa.schema([("probability", pa.float64())])

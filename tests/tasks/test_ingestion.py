@@ -307,3 +307,21 @@ def test_a_kill_in_a_second_ingest_loses_no_quarantined_row_of_the_first(
     assert list_quarantine(fresh, "flights") == set_aside
     bring_in(fresh, flights, validator, registry)
     assert len(list_quarantine(fresh, "flights")) == 2
+
+
+def test_a_source_that_goes_back_after_a_kill_is_brought_in_again(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    first = bring_in(fresh, flights, validator, registry)
+    rows = accepted(fresh, flights)
+    change(fresh, "update flights set distance = distance + 1")
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, str(fresh.root), "record_ingest"], check=False
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert accepted(fresh, flights) != rows
+    change(fresh, "update flights set distance = distance - 1")
+    again = bring_in(fresh, flights, validator, registry)
+    assert (again.changed, again.partition_digest) == (True, first.partition_digest)
+    assert accepted(fresh, flights) == rows
+    assert not bring_in(fresh, flights, validator, registry).changed

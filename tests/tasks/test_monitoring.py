@@ -15,8 +15,9 @@ from registry.metrics import list_metrics
 from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
 from tasks.home import Home
+from tasks.job import Job
 from tasks.monitoring import DETECTED, Watch, monitor_model, read_predictions
-from tasks.scoring import DayScored, Job
+from tasks.scoring import DayScored
 
 DAYS = [date(2013, 1, 14) + timedelta(days=n) for n in range(9)]  # 14 to 22; 17 on has moved
 QUIET, ONE_WINDOW, TWO_WINDOWS = DAYS[2], DAYS[5], DAYS[8]

@@ -22,8 +22,9 @@ from tasks.errors import NothingToDoError
 from tasks.gates import record_decision
 from tasks.home import Home
 from tasks.ingestion import ingest_day
+from tasks.job import Job
 from tasks.planning import PlannedDay, plan_backfill
-from tasks.scoring import DayScored, Job
+from tasks.scoring import DayScored
 from tasks.sources import open_source
 from tasks.validation import Validator
 
@@ -126,11 +127,14 @@ def test_as_of_takes_each_day_s_own_champion(registry: Registry) -> None:
     assert (after.state, after.number) == ("missing", "1.0.0")
 
 
-def test_a_run_whose_process_died_leaves_its_day_missing(registry: Registry, job: Job) -> None:
+def test_a_run_whose_process_died_leaves_its_day_to_be_done_again(
+    registry: Registry, job: Job
+) -> None:
     claim = Claim("production", "flights", DAY, "d" * 64, 1, "c" * 64, "A", "score")
     with registry.write() as session:
         run = claim_partition(session, job.bundle.version, claim)
-    assert plan(registry, DAY, DAY, "champion")[0].state == "missing"
+    (day,) = plan(registry, DAY, DAY, "champion")
+    assert (day.state, day.reason) == ("failed", "its last run left no outcome")
     with registry.write() as session:
         end_run(session, run, Ending("failed", reason=""))
     (day,) = plan(registry, DAY, DAY, "champion")

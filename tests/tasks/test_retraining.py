@@ -7,9 +7,9 @@ import pytest
 from registry import Registry
 from registry.events import append_event, list_events
 from tasks.errors import RetrainingRefusedError
+from tasks.job import Job
 from tasks.monitoring import DETECTED
 from tasks.retraining import REQUESTED, Evidence, request_retraining
-from tasks.scoring import Job
 
 DAY = date(2013, 1, 22)
 

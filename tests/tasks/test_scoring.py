@@ -18,9 +18,10 @@ from sqlalchemy import update
 
 from registry import Registry
 from registry.errors import UnknownPartitionError, VersionUnfitError
-from registry.ingests import Ingest
+from registry.ingests import Ingest, get_partition
 from registry.runs import (
     Claim,
+    Run,
     claim_partition,
     get_run,
     last_outcomes,
@@ -31,12 +32,17 @@ from registry.runs import (
 )
 from registry.versions import set_status
 from tasks import lake
+from tasks.commit import transaction_name
 from tasks.datasets import Dataset
+from tasks.digests import partition_digest
+from tasks.errors import LakeError
 from tasks.home import Home
+from tasks.job import Job
 from tasks.monitoring import read_predictions
+from tasks.planning import plan_backfill
 from tasks.profiles import decode_profile
 from tasks.sandbox import Tier
-from tasks.scoring import DayScored, Job, score_days, transaction_name
+from tasks.scoring import DayScored, score_days
 
 DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)
 BROKEN = (
@@ -51,7 +57,8 @@ from dataclasses import replace
 from registry import Registry
 from tasks.home import Home
 from tasks.sandbox import probe_isolation
-from tasks.scoring import load_champion, plan_job, score_days
+from tasks.scoring import score_days
+from tasks.job import load_champion, plan_job
 
 root, slow, days = Path(sys.argv[1]), sys.argv[2] == "slow", sys.argv[3:]
 home = Home(root, root.parent / "lab", root / "blobs", root / "lake",
@@ -127,8 +134,8 @@ def test_a_failed_run_leaves_what_readers_saw_and_is_recorded(
 ) -> None:
     score(DAY)
     before = predictions(home, job, DAY)
-    with registry.write() as session:  # as if the day had been ingested anew
-        session.execute(update(Ingest).where(Ingest.date == DAY).values(partition_digest="0" * 64))
+    with registry.write() as session:  # as if it had been scored from other rows
+        session.execute(update(Run).where(Run.date == DAY).values(partition_digest="0" * 64))
     (failed, other) = score(DAY, NEXT, job=change_model(BROKEN))
     assert (failed.state, other.state) == ("failed", "failed")
     assert "predict raised ValueError: no" in failed.reason
@@ -280,7 +287,9 @@ def test_two_processes_score_different_days_at_once(
 def test_the_profile_of_a_run_counts_every_batch_once(
     home: Home, registry: Registry, job: Job, score: Score, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.scoring.BATCH_ROWS", 7)  # fifteen batches; a real one has 65,536
+    monkeypatch.setattr(
+        "tasks.prediction_stream.BATCH_ROWS", 7
+    )  # fifteen batches; a real one has 65,536
     (done,) = score(DAY)
     assert done.state == "succeeded"
     with registry.read() as session:
@@ -305,3 +314,67 @@ def test_a_child_is_opened_in_the_thread_that_scores(
     thread.start()
     thread.join(timeout=60)
     assert [result.state for result in done] == ["succeeded"]
+
+
+def test_a_flipped_bit_that_reads_as_another_value_is_refused(
+    home: Home, registry: Registry, job: Job, flights: Dataset, score: Score
+) -> None:
+    path = lake.accepted_path(home.lake, "flights")
+    with registry.read() as session:
+        partition = get_partition(session, "flights", DAY)
+    (file,) = (path / f"flight_date={DAY}").glob("*.parquet")
+    sound = file.read_bytes()
+    for place in range(len(sound) // 8, len(sound)):
+        file.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        try:
+            table = lake.open_table(path, partition.table_version)
+            rows = lake.read(table, flights.schema, lake.on_day("flight_date", DAY))
+            if partition_digest(rows, flights.key) != partition.partition_digest:
+                break  # read without an error, and wrong
+        except (LakeError, pa.ArrowException):
+            continue
+    (done,) = score(DAY)
+    assert done.state == "failed"
+    assert "reads as" in done.reason
+    assert predictions(home, job, DAY).num_rows == 0
+    file.write_bytes(sound)
+    assert score(DAY)[0].state == "succeeded"
+
+
+def test_a_usage_that_is_no_number_is_left_out(
+    registry: Registry, score: Score, change_model: Callable[[str], Job]
+) -> None:
+    script = (
+        "import pandas\n"
+        "def load(folder):\n    return None\n"
+        "def predict(model, data):\n"
+        "    import __main__\n"
+        "    __main__._usage = lambda: {'cpu_s': float('nan'), 'peak_mib': -1}\n"
+        "    return pandas.DataFrame({'probability': [0.5] * len(data)}, index=data.index)\n"
+    )
+    (done,) = score(DAY, job=change_model(script))
+    assert done.state == "succeeded"
+    assert done.resources is not None
+    assert done.resources["child_cpu_s"] == 0
+
+
+def test_rows_of_a_run_that_died_after_its_commit_never_pass_for_done(
+    home: Home, registry: Registry, job: Job, score: Score
+) -> None:
+    score(DAY)
+    died = (
+        "import os, signal, sys\nimport tasks.scoring as s\n"
+        "s._end = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "s.find_unchanged = lambda *a: None\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", died + SLOW, str(home.root), "fast", DAY.isoformat()], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (planned,) = plan_backfill(registry, "flight-delay", "flights", DAY, DAY, "champion")
+    assert planned.state == "failed"
+    (again,) = score(DAY)
+    assert again.state == "succeeded"
+    shown = read_predictions(home, job, "production", DAY)["run_id"].unique().to_pylist()
+    assert shown == [again.run_id]
+    assert score(DAY)[0].state == "unchanged"

@@ -11,7 +11,7 @@ from tasks import steps
 from tasks.bundle import load_manifest
 from tasks.errors import NothingToDoError
 from tasks.home import Home
-from tasks.scoring import Job
+from tasks.job import Job
 
 DAY, LAST = date(2013, 1, 14), date(2013, 1, 22)
 

@@ -9,8 +9,9 @@ from registry import Registry
 from registry.errors import UnknownModelError
 from tasks.errors import NothingToDoError
 from tasks.home import Home
+from tasks.job import Job
 from tasks.monitoring import read_predictions
-from tasks.scoring import DayScored, Job
+from tasks.scoring import DayScored
 from tasks.tracing import parse_key, trace_prediction
 
 DAY = date(2013, 1, 14)

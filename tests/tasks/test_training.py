@@ -11,10 +11,12 @@ from registry.versions import learned_from
 from tasks.bundle import load_bundle
 from tasks.errors import ChildError
 from tasks.home import Home
+from tasks.job import Job
 from tasks.model_folder import load_model_folder
+from tasks.predictions import refuse_not_finite
 from tasks.sandbox import Tier
-from tasks.scoring import Job
-from tasks.training import Request, refuse_not_finite, train_version
+from tasks.training import train_version
+from tasks.version_contents import Request
 
 UNTIL = date(2013, 1, 13)
 

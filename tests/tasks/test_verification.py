@@ -7,8 +7,8 @@ from registry.verifications import passed_verification
 from registry.versions import set_status
 from tasks.errors import LabError
 from tasks.home import Home
+from tasks.job import Job
 from tasks.sandbox import Tier
-from tasks.scoring import Job
 from tasks.verification import platform, verify_version
 
 

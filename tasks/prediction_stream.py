@@ -1,0 +1,102 @@
+"""One partition on its way from the input through the model to the table of predictions."""
+
+import queue
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from registry.ingests import Ingest
+from registry.runs import (
+    Run,
+)
+from tasks import lake
+from tasks.errors import ChildError, LakeError
+from tasks.home import Home
+from tasks.job import Job
+from tasks.predictions import BATCH_ROWS, output_schema, refuse_not_finite
+from tasks.profiles import Profile, decode_profile, merge_profiles, profile_like
+from tasks.runner import Child
+from tasks.training_data import check_day
+
+
+class PredictionStream:
+    """One partition on its way through the child: keys put back, checked, profiled."""
+
+    def __init__(self, home: Home, job: Job, run: Run, partition: Ingest, child: Child) -> None:
+        self._job, self._run, self._partition, self._child = job, run, partition, child
+        self._reference = decode_profile(job.bundle.files["profile.json"])
+        self._path = lake.accepted_path(home.lake, partition.dataset)
+        self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
+        # Features are profiled by the thread that feeds, and met here by their predictions.
+        self._features: queue.SimpleQueue[Profile] = queue.SimpleQueue()
+        self._profiles: list[Profile] = []
+        self.error: Exception | None = None
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the finished rows; its last act is the check that they are complete."""
+        return pa.RecordBatchReader.from_batches(self._job.schema, self._batches())
+
+    def profile(self) -> Profile:
+        """Return the profile of inputs and predictions together."""
+        merged = merge_profiles(self._profiles)
+        assert merged is not None, "a partition has rows"
+        return merged
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        spec = self._job.bundle.spec
+        features = pa.schema([self._job.read_schema.field(name) for name in spec.features])
+        rows = 0
+        try:
+            outputs = output_schema(spec.predictions)
+            for predicted in self._child.score(self._input(), features, outputs):
+                refuse_not_finite(spec.name, predicted, self._child.log_tail())
+                keys = self._keys.get_nowait()
+                if keys.num_rows != predicted.num_rows:
+                    raise ChildError(
+                        spec.name, f"gave {predicted.num_rows} rows for {keys.num_rows}"
+                    )
+                rows += predicted.num_rows
+                yield self._finish(keys, predicted)
+            if rows != self._partition.accepted:
+                raise LakeError(
+                    self._partition.dataset,
+                    f"day {self._run.date} reads as {rows} rows, {self._partition.accepted} were "
+                    "ingested",
+                    "Ingest the day again.",
+                )
+        except Exception as err:
+            self.error = err  # the library wraps it; the caller wants the original
+            raise
+
+    def _input(self) -> Iterator[pa.RecordBatch]:
+        spec, schema = self._job.bundle.spec, self._job.read_schema
+        rows = self._read_checked()
+        for large in rows.select(schema.names).cast(schema).combine_chunks().to_batches():
+            for start in range(0, large.num_rows, BATCH_ROWS):
+                batch = large.slice(start, BATCH_ROWS)
+                self._keys.put(batch.select(list(self._job.key)))
+                features = batch.select(list(spec.features))
+                self._features.put(profile_like(self._reference, features))
+                yield features
+
+    def _read_checked(self) -> pa.Table:
+        """Return the whole partition, once its digest is that of what was ingested.
+
+        A flipped bit in a Parquet file reads as other values without an error in half the cases.
+        """
+        table = lake.open_table(self._path, self._run.table_version)
+        predicate = lake.on_day(self._job.date_column, self._run.date)
+        rows = lake.read(table, lake.schema_of(table), predicate)
+        key = tuple(self._job.bundle.json("contract.json")["key"])
+        check_day(self._run.dataset, key, self._run.date, rows, self._run.partition_digest)
+        return rows
+
+    def _finish(self, keys: pa.RecordBatch, predicted: pa.RecordBatch) -> pa.RecordBatch:
+        seen = profile_like(self._reference, predicted)
+        features = self._features.get_nowait()
+        both = Profile(features.rows, {**features.columns, **seen.columns})
+        self._profiles.append(both)
+        own = [self._job.bundle.version.number, self._run.id, self._job.variant]
+        constants = [pa.repeat(pa.scalar(value), keys.num_rows) for value in own]
+        columns = [*keys.columns, *predicted.columns, *constants]
+        return pa.RecordBatch.from_arrays(columns, schema=self._job.schema)
