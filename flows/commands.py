@@ -1,83 +1,24 @@
 """Commands that change something: each runs its flow at a Prefect server and prints the result."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any
 
+from flows.at_server import announce, at_server, flow_run, no_heartbeat
 from flows.console import (
     CHAPTER,
-    err,
     log,
     out,
     print_facts,
     print_json,
     print_table,
-    progress,
     show,
 )
 from flows.place import current_home
-from flows.prefect_server import PrefectServer
 from tasks.home import Home
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
-
-DRAIN_S = 5
-
-
-@contextmanager
-def at_server(what: str) -> Iterator[PrefectServer]:
-    """Give a server that may still be starting, with progress shown while the block runs."""
-    home = current_home()
-    home.make()
-    with PrefectServer(home) as server:
-        announce(home)
-        if server.temporary:
-            err.print("[dim]No Prefect server is named: a temporary one serves this command.[/]")
-        with progress(what):
-            yield server
-
-
-@contextmanager
-def flow_run(what: str) -> Iterator[None]:
-    """Let flows run in the block, at a server that answers, without the heartbeat's wait.
-
-    The exit of a sync flow waits a second for its heartbeat thread (Prefect 3.8); a command in
-    the foreground is its own heartbeat.
-    """
-    with at_server(what) as server, no_heartbeat(server):
-        yield
-
-
-@contextmanager
-def no_heartbeat(server: PrefectServer) -> Iterator[None]:
-    """Wait for the server, then run the block under settings without heartbeats."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    server.wait()
-    try:
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            yield
-    finally:
-        _drain()
-
-
-def _drain() -> None:
-    """Send Prefect what it still holds back; at its own exit the server would be gone.
-
-    Left to itself it tries for a minute to reach a server that has stopped (Prefect 3.8).
-    """
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    APILogWorker.drain_all(timeout=DRAIN_S)
-    EventsWorker.drain_all(timeout=DRAIN_S)
-
-
-def announce(home: Home) -> None:
-    """Say which home a command changes."""
-    err.print(f"[dim]Home: {home.root}[/]")
 
 
 def run_demo(as_json: bool) -> None:

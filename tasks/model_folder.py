@@ -1,21 +1,15 @@
 """Model folders of the lab: what a model reads, how it is judged, watched and retrained."""
 
-import ast
 import json
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
-
 from registry.models import ModelFacts
 from registry.names import check_name
 from tasks.errors import LabError, UnknownFolderError
+from tasks.model_script import REMAKE, check_lock, check_script
 from tasks.toml_table import Table, read_toml
 
 # What a model folder must hold, and what each file is for in the manifest.
@@ -28,9 +22,6 @@ FILES: Mapping[str, str] = {
 METRICS = ("roc_auc", "brier", "brier_skill", "log_loss")
 DISTANCES = ("jensen_shannon", "psi", "wasserstein")
 OUTPUT_TYPES = ("string", "int64", "float64", "bool")
-# PEP 723: a block of comment lines between "# /// script" and "# ///".
-HEADER = re.compile(r"(?m)^# /// script$\s(?P<body>(^#(| .*)$\s)+)^# ///$")
-PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)")
 
 
 @dataclass(frozen=True)
@@ -139,8 +130,8 @@ def read_model_folder(folder: Path, name: str, where: str) -> ModelFolder:
         except FileNotFoundError as err:
             raise LabError(f"{where}/{path}", "the file is missing", _REMEDIES[path]) from err
     spec = _read_spec(folder / "model.toml", name, f"{where}/model.toml")
-    header = _check_script(files["model.py"], f"{where}/model.py")
-    _check_lock(files["requirements.lock"], header, f"{where}/requirements.lock")
+    header = check_script(files["model.py"], f"{where}/model.py")
+    check_lock(files["requirements.lock"], header, f"{where}/requirements.lock")
     return ModelFolder(spec, files)
 
 
@@ -148,8 +139,7 @@ _REMEDIES = {
     "model.toml": "It says what the model reads and how it is judged; "
     "lab/models/flight-delay is an example.",
     "model.py": "It holds train and predict; lab/models/flight-delay is an example.",
-    "requirements.lock": "Make it: uv pip compile --universal --generate-hashes model.py "
-    "-o requirements.lock.",
+    "requirements.lock": REMAKE,
     "README.md": "Write the model card: what it is for, what it learned from, its limits.",
 }
 
@@ -266,69 +256,3 @@ def _at_least_one(table: Table, key: str) -> int:
     if value < 1:
         raise LabError(table.where, f"{key} is {value}", "Expected at least 1.")
     return value
-
-
-def _check_script(source: bytes, where: str) -> Mapping[str, Any]:
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as err:
-        line = getattr(err, "lineno", None)
-        raise LabError(where, f"syntax error in line {line}: {err}", "Mend the line.") from err
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    for name in ("train", "predict"):
-        if name not in defined:
-            raise LabError(where, f"no function {name!r}", "Define train and predict at top level.")
-    if ("save" in defined) != ("load" in defined):
-        raise LabError(where, "defines one of save and load", "Define both, or neither.")
-    block = HEADER.search(source.decode("utf-8", "replace"))
-    if block is None:
-        raise LabError(where, "no PEP 723 header", "Open it with '# /// script' and dependencies.")
-    lines = [line[2:] if line.startswith("# ") else "" for line in block["body"].splitlines()]
-    try:
-        return tomllib.loads("\n".join(lines))
-    except tomllib.TOMLDecodeError as err:
-        raise LabError(where, f"the PEP 723 header is not TOML ({err})", "Mend it.") from err
-
-
-def _check_lock(lock: bytes, header: Mapping[str, Any], where: str) -> None:
-    """Refuse a lock that does not give what the script's header asks for."""
-    pinned: dict[str, list[str]] = {}
-    for line in lock.decode("utf-8", "replace").splitlines():
-        if match := PINNED.match(line):
-            pinned.setdefault(canonicalize_name(match["name"]), []).append(match["version"])
-    remake = _REMEDIES["requirements.lock"]
-    if not pinned or b"--hash=sha256:" not in lock:
-        raise LabError(where, "pins no package with a hash", remake)
-    for text in header.get("dependencies", []):
-        try:
-            wanted = Requirement(text)
-        except InvalidRequirement as err:
-            raise LabError(where, f"the header names {text!r} ({err})", "Mend model.py.") from err
-        versions = pinned.get(canonicalize_name(wanted.name))
-        if not versions:
-            raise LabError(where, f"stale: the header asks for {text!r}, it pins none", remake)
-        if not any(wanted.specifier.contains(version, prereleases=True) for version in versions):
-            raise LabError(
-                where, f"stale: the header asks for {text!r}, it pins {versions[0]}", remake
-            )
-    if "pyarrow" not in pinned or "pandas" not in pinned:
-        raise LabError(where, "pins no pandas or pyarrow", "Add both to model.py's header.")
-    _check_python(header, where)
-
-
-def _check_python(header: Mapping[str, Any], where: str) -> None:
-    import platform
-
-    wanted = header.get("requires-python", "")
-    try:
-        fits = SpecifierSet(wanted).contains(platform.python_version())
-    except (InvalidSpecifier, TypeError, AttributeError) as err:
-        raise LabError(
-            where, f"the header asks for Python {wanted!r} ({err})", "Mend model.py."
-        ) from err
-    if not fits:
-        raise LabError(
-            where,
-            f"the header asks for Python {wanted}, this is {platform.python_version()}",
-            "Run pilotline with such a Python.",
-        )

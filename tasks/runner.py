@@ -16,6 +16,7 @@ from typing import IO, Any, Self
 import pyarrow as pa
 
 from tasks.errors import ChildError
+from tasks.feeder import Feeder
 from tasks.sandbox import Launch
 
 BUFFER = 1 << 20  # pyarrow's reads from an unbuffered pipe come back short
@@ -120,7 +121,7 @@ class Child:
             ChildError: the child failed, took too long, or gave something else.
         """
         stream, self._stream = self._stream, self._stream + 1
-        feeder = _Feeder(self._source, batches, schema)
+        feeder = Feeder(self._source, batches, schema)
         watchdog = threading.Timer(self._deadline_s, self._expire)
         watchdog.daemon = True
         watchdog.start()
@@ -151,7 +152,7 @@ class Child:
         watchdog = threading.Timer(self._deadline_s, self._expire)
         watchdog.daemon = True
         watchdog.start()
-        feeder = _Feeder(self._source, rows.to_batches(), rows.schema)
+        feeder = Feeder(self._source, rows.to_batches(), rows.schema)
         feeder.start()
         try:
             event = self._next_event(0, timeout_s=self._deadline_s + REPLY_WAIT_S)
@@ -303,31 +304,3 @@ def _sane(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_AMOUNT:
         return float(value)
     return None
-
-
-class _Feeder(threading.Thread):
-    """Writes one stream to the child, so that the parent can read its answers meanwhile."""
-
-    def __init__(self, sink: IO[bytes], batches: Iterable[pa.RecordBatch], schema: pa.Schema):
-        super().__init__(daemon=True)
-        self.rows = 0
-        self.bytes = 0
-        self.error: Exception | None = None
-        self._sink, self._batches, self._schema = sink, batches, schema
-
-    def run(self) -> None:
-        """Write every batch; a child that is gone is the reader's to notice."""
-        try:
-            with pa.ipc.new_stream(self._sink, self._schema) as writer:
-                for batch in self._batches:
-                    writer.write_batch(batch)
-                    self.rows += batch.num_rows
-                    self.bytes += batch.nbytes
-            self._sink.flush()
-        except BrokenPipeError:
-            return
-        except Exception as err:
-            self.error = err
-            # The child would wait for ever for the rest: an early end lets it, and us, go on.
-            with contextlib.suppress(OSError):
-                self._sink.close()
