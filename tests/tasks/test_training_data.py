@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -70,10 +71,10 @@ def test_too_few_days_are_refused_in_numbers(
     ],
 )
 def test_columns_no_dataset_has_are_refused(
-    home: Home, registry: Registry, spec: ModelSpec, changes: dict[str, object], message: str
+    home: Home, registry: Registry, spec: ModelSpec, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(LabError, match=message):
-        select_days(registry, home, replace(spec, **changes), UNTIL)  # type: ignore[arg-type]
+        select_days(registry, home, replace(spec, **changes), UNTIL)
 
 
 def test_a_day_that_is_not_what_was_ingested_is_not_learned_from(
