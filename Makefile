@@ -45,7 +45,7 @@ bench: $(DEV)  ## measure what the README claims
 # The command in a lock's header is replaced, so that options given here do not end up in the file.
 lock: $(DEV)  ## resolve both lock files again (newest versions: ARGS=--upgrade)
 	@$(compile) pyproject.toml -o requirements.lock $(ARGS)
-	@$(compile) pyproject.toml --all-extras --group dev -c requirements.lock \
+	@$(compile) pyproject.toml --group dev -c requirements.lock \
 	    -o requirements-dev.lock $(ARGS)
 	@! grep -nE '^ *(-i|-f|--index-url|--extra-index-url|--find-links)|://' requirements*.lock \
 	    || { echo "A lock file names a package index; it would bind everyone to it."; exit 1; }
