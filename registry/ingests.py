@@ -1,6 +1,5 @@
 """Ingested partitions: one row each time a day of a dataset was brought in."""
 
-from collections.abc import Iterable
 from datetime import date, datetime
 
 from sqlalchemy import Date, Index, String, func, select
@@ -69,9 +68,3 @@ def span_of(session: Session, dataset: str) -> str:
     """Return the ingested days of ``dataset`` in words, for messages; reads only."""
     days = session.scalars(select(Ingest.date).where(Ingest.dataset == dataset).distinct()).all()
     return f"{min(days)} to {max(days)}, {len(days)} days" if days else "nothing yet"
-
-
-def count_rows(partitions: Iterable[Ingest]) -> tuple[int, int]:
-    """Return accepted and quarantined rows over ``partitions``."""
-    rows = list(partitions)
-    return sum(row.accepted for row in rows), sum(row.quarantined for row in rows)

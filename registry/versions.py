@@ -14,7 +14,6 @@ from registry.events import append_event
 from registry.models import ModelFacts, RegisteredModel, get_model, put_model
 from registry.numbering import Number, Step, next_number
 
-STATUSES = ("registered", "approved", "rejected", "deprecated", "revoked", "archived")
 FIRST: Number = (1, 0, 0)
 
 
@@ -57,6 +56,7 @@ class VersionStatus(Base):
     __tablename__ = "version_status"
 
     version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
+    # registered, approved, rejected, deprecated, revoked or archived
     status: Mapped[str] = mapped_column(String(20))
 
 

@@ -7,10 +7,7 @@ from deltalake.exceptions import DeltaError
 
 from registry import Registry
 from registry.ingests import Ingest
-from registry.runs import (
-    Run,
-    holds_claim,
-)
+from registry.runs import Run, holds_claim
 from tasks import lake
 from tasks.errors import LakeError, SupersededError
 from tasks.home import Home

@@ -8,14 +8,6 @@ from registry import Registry
 from registry.policy import Policy, load_policy
 from tasks.errors import SettingsError
 
-SETTINGS = (
-    "PILOTLINE_HOME",
-    "PILOTLINE_LAB",
-    "PILOTLINE_REGISTRY_URL",
-    "PILOTLINE_BLOBS",
-    "PILOTLINE_LAKE",
-)
-
 
 @dataclass(frozen=True)
 class Home:

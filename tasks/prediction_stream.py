@@ -6,9 +6,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from registry.ingests import Ingest
-from registry.runs import (
-    Run,
-)
+from registry.runs import Run
 from tasks import lake
 from tasks.errors import ChildError, LakeError
 from tasks.home import Home
@@ -71,13 +69,12 @@ class PredictionStream:
     def _input(self) -> Iterator[pa.RecordBatch]:
         spec, schema = self._job.bundle.spec, self._job.read_schema
         rows = self._read_checked()
-        for large in rows.select(schema.names).cast(schema).combine_chunks().to_batches():
-            for start in range(0, large.num_rows, BATCH_ROWS):
-                batch = large.slice(start, BATCH_ROWS)
-                self._keys.put(batch.select(list(self._job.key)))
-                features = batch.select(list(spec.features))
-                self._features.put(profile_like(self._reference, features))
-                yield features
+        whole = rows.select(schema.names).cast(schema).combine_chunks()
+        for batch in whole.to_batches(max_chunksize=BATCH_ROWS):
+            self._keys.put(batch.select(list(self._job.key)))
+            features = batch.select(list(spec.features))
+            self._features.put(profile_like(self._reference, features))
+            yield features
 
     def _read_checked(self) -> pa.Table:
         """Return the whole partition, once its digest is that of what was ingested.

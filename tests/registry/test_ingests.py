@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 from registry.errors import UnknownPartitionError
 from registry.ingests import (
     Ingest,
-    count_rows,
     find_partition,
     get_partition,
     list_partitions,
@@ -53,12 +52,6 @@ def test_days_are_listed_in_order_between_two_bounds(session: Session) -> None:
     assert days(4, None) == [4]
     assert days(None, 1) == [1]
     assert days(3, 2) == []
-
-
-def test_rows_are_counted_over_days(session: Session) -> None:
-    rows = [ingest(session, 1), ingest(session, 2, accepted=5)]
-    assert count_rows(iter(rows)) == (95, 20)
-    assert count_rows([]) == (0, 0)
 
 
 def test_a_day_that_was_never_ingested_is_told_what_there_is(session: Session) -> None:
