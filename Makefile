@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+S3_PORT ?= 7480
 
 BIN := .venv/bin
 PACKAGES := flows tasks registry
@@ -19,10 +20,10 @@ UV := $(BIN)/uv --quiet --no-python-downloads
 INTO_VENV := --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test test-s3 check bench lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY)  ## create .venv with everything pilotline needs to run
 	@echo "Ready: $(BIN)/pilotline --help"
@@ -33,6 +34,11 @@ demo: $(READY)  ## a model from folder to monitored production, on real flights
 test: $(DEV)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
 
+# moto serves the same tests in make test; this is a server that people run in earnest.
+test-s3: $(DEV)  ## run the tests that use S3 on a real Ceph object gateway
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tests/radosgw.sh "$$folder" \
+	    $(S3_PORT) $(BIN)/python -m pytest -q tests/registry -k s3 $(ARGS)
+
 check: $(DEV)  ## lint, format, types, and which layer may import which
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -41,13 +47,16 @@ check: $(DEV)  ## lint, format, types, and which layer may import which
 
 bench: $(DEV)  ## measure what the README claims
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
+	@$(BIN)/python -m benchmarks.bench_registry
 
 # The command in a lock's header is replaced, so that options given here do not end up in the file.
-lock: $(DEV)  ## resolve both lock files again (newest versions: ARGS=--upgrade)
+lock: $(DEV)  ## resolve the lock files again (newest versions: ARGS=--upgrade)
 	@$(compile) pyproject.toml -o requirements.lock $(ARGS)
 	@$(compile) pyproject.toml --group dev -c requirements.lock \
 	    -o requirements-dev.lock $(ARGS)
-	@! grep -nE '^ *(-i|-f|--index-url|--extra-index-url|--find-links)|://' requirements*.lock \
+	@$(compile) tasks/notebook_runner.py -o tasks/notebook.lock $(ARGS)
+	@! grep -nE '^ *(-i|-f|--index-url|--extra-index-url|--find-links)|://' \
+	    requirements*.lock tasks/notebook.lock \
 	    || { echo "A lock file names a package index; it would bind everyone to it."; exit 1; }
 
 compile = $(UV) pip compile $(INTO_VENV) --universal --generate-hashes \
@@ -58,10 +67,10 @@ clean:  ## remove .venv and caches; what pilotline stored in .pilotline stays
 	@find $(CHECKED) -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(RUNTIME): requirements.lock pyproject.toml
-	$(call install,requirements.lock,250 MB to download)
+	$(call install,requirements.lock,270 MB to download)
 
 $(DEV): requirements-dev.lock requirements.lock pyproject.toml
-	$(call install,requirements-dev.lock,320 MB to download)
+	$(call install,requirements-dev.lock,390 MB to download)
 
 # $(1) the lock file, $(2) its download size. The marker .venv/unfinished is there from the first
 # moment to the last: a half-unpacked package can look installed, so what was interrupted is begun

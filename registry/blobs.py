@@ -1,16 +1,43 @@
 """The content-addressed blob store: what any of its implementations must do."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from registry.canonical import digest_bytes
-from registry.errors import DigestMismatchError
+from registry.errors import DigestMismatchError, MissingBlobError, StoreError
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+# One slash suffices: a Path made of an address has lost the other.
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+# Bucket names after the rules of S3; a prefix in characters that no server needs to escape.
+S3_ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_=.-]+)*)/?")
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """One blob in a store, as its listing shows it."""
+
+    digest: str
+    size_bytes: int
+    stored_at: datetime  # UTC; when it was last put
 
 
 class BlobStore(Protocol):
     """Bytes under their own SHA-256. Adding what is there already changes nothing."""
 
     def put(self, data: bytes) -> str:
-        """Store ``data`` wholly or not at all and return its SHA-256."""
+        """Store ``data`` wholly or not at all and return its SHA-256.
+
+        What is there already counts as stored again (its time may lag by up to an hour, so
+        garbage collection must wait longer); what is there but damaged is replaced.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
         ...
 
     def get(self, digest: str) -> bytes:
@@ -25,6 +52,58 @@ class BlobStore(Protocol):
     def has(self, digest: str) -> bool:
         """Tell whether something is stored under ``digest``; does not hash it."""
         ...
+
+    def list(self) -> Iterator[StoredBlob]:
+        """Give every stored blob, in no order; foreign and unfinished files are passed over."""
+        ...
+
+    def delete(self, digest: str) -> None:
+        """Remove what is stored under ``digest``; nothing there is no error."""
+        ...
+
+    def check(self) -> None:
+        """Prove that the store can be written and keeps its promises.
+
+        Raises:
+            StoreError: it cannot, or does not.
+        """
+        ...
+
+
+def open_blobs(address: str | Path) -> BlobStore:
+    """Return the store at ``address``: a folder or ``s3://bucket/prefix``. Nothing is touched yet.
+
+    Raises:
+        StoreError: the address is neither.
+    """
+    # The stores import this file, and only the one asked for is loaded.
+    if not SCHEME.match(str(address)):
+        from registry.blobs_folder import FolderBlobs
+
+        return FolderBlobs(Path(address))
+    from registry.blobs_s3 import S3Blobs
+
+    found = S3_ADDRESS.fullmatch(str(address))
+    parts = found[2].strip("/").split("/") if found else []
+    if not found or {".", ".."} & set(parts):
+        raise StoreError(  # the address may hold keys: not shown
+            "PILOTLINE_BLOBS",
+            "expected a folder or s3://BUCKET/PREFIX, got another address",
+            "Write the bucket in a-z, 0-9, '.' and '-', the prefix in letters, digits, "
+            "'_', '=', '.' and '-'; keys and endpoint belong into the AWS_* variables.",
+        )
+    return S3Blobs(found[1], "/".join(parts))
+
+
+def require_digest(digest: str) -> str:
+    """Return ``digest`` if it can name a blob: 64 lower-case hex digits.
+
+    Raises:
+        MissingBlobError: it cannot; it must never become part of a path.
+    """
+    if not DIGEST.fullmatch(digest):
+        raise MissingBlobError(digest)
+    return digest
 
 
 def checked(digest: str, data: bytes) -> bytes:

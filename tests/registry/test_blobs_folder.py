@@ -1,14 +1,16 @@
 """Blobs in a folder: kept once, hashed again, never half there."""
 
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from registry import __file__ as package
 from registry.blobs_folder import FolderBlobs
-from registry.errors import DigestMismatchError, MissingBlobError, StoreError
+from registry.errors import StoreError
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
 ROOT = Path(package).parents[1]  # where the processes find our packages
@@ -45,50 +47,9 @@ def test_bytes_are_stored_under_their_sha_256(tmp_path: Path) -> None:
     assert blobs.has(ABC)
 
 
-def test_putting_the_same_bytes_twice_keeps_one_file(tmp_path: Path) -> None:
-    blobs = FolderBlobs(tmp_path)
-    assert blobs.put(b"abc") == blobs.put(b"abc")
-    assert files_in(tmp_path) == [ABC]
-
-
-def test_damaged_bytes_are_found_on_reading(tmp_path: Path) -> None:
-    blobs = FolderBlobs(tmp_path)
-    path = tmp_path / "ba" / blobs.put(b"abc")
-    path.chmod(0o644)
-    path.write_bytes(b"abd")
-    with pytest.raises(DigestMismatchError):
-        blobs.get(ABC)
-
-
-def test_putting_again_mends_damaged_bytes(tmp_path: Path) -> None:
-    blobs = FolderBlobs(tmp_path)
-    path = tmp_path / "ba" / blobs.put(b"abc")
-    path.chmod(0o644)
-    path.write_bytes(b"")
-    blobs.put(b"abc")
-    assert blobs.get(ABC) == b"abc"
-
-
 def test_a_stored_file_is_read_only(tmp_path: Path) -> None:
     FolderBlobs(tmp_path).put(b"abc")
     assert (tmp_path / "ba" / ABC).stat().st_mode & 0o777 == 0o444
-
-
-def test_a_missing_blob_is_named(tmp_path: Path) -> None:
-    blobs = FolderBlobs(tmp_path)
-    assert not blobs.has(ABC)
-    with pytest.raises(MissingBlobError) as missing:
-        blobs.get(ABC)
-    assert str(missing.value) == (
-        "Blob ba7816bf8f01... is not in the blob store. "
-        "Restore the store from a copy, or check PILOTLINE_BLOBS."
-    )
-
-
-@pytest.mark.parametrize("digest", ["", "abc", "../" + ABC, ABC.upper(), ABC + "\n"])
-def test_what_is_no_digest_never_becomes_a_path(tmp_path: Path, digest: str) -> None:
-    with pytest.raises(MissingBlobError):
-        FolderBlobs(tmp_path).get(digest)
 
 
 def test_a_process_killed_while_writing_leaves_no_half_blob(tmp_path: Path) -> None:
@@ -119,5 +80,38 @@ def test_a_store_that_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
         FolderBlobs(tmp_path / "blobs").put(b"abc")
     assert str(refused.value) == (
         f"Registry at {str(tmp_path / 'blobs')!r}: cannot write a blob (Not a directory). "
+        "Free space or fix rights."
+    )
+
+
+def test_putting_again_makes_an_old_file_young(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    path = tmp_path / "ba" / blobs.put(b"abc")
+    os.utime(path, (0, 0))
+    (old,) = blobs.list()
+    assert old.stored_at == datetime(1970, 1, 1, tzinfo=UTC)
+    blobs.put(b"abc")
+    (young,) = blobs.list()
+    assert young.stored_at.year > 2000
+
+
+def test_a_listing_passes_over_what_a_killed_process_left(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, cwd=ROOT)
+    assert [name[:5] for name in files_in(tmp_path)] == [".put-"]
+    assert list(FolderBlobs(tmp_path).list()) == []
+
+
+def test_the_self_test_makes_the_folder_and_leaves_no_file(tmp_path: Path) -> None:
+    FolderBlobs(tmp_path / "home" / "blobs").check()
+    assert (tmp_path / "home" / "blobs").is_dir()
+    assert files_in(tmp_path) == []
+
+
+def test_the_self_test_refuses_what_cannot_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_text("a file where the folder should be")
+    with pytest.raises(StoreError) as refused:
+        FolderBlobs(tmp_path / "blobs").check()
+    assert str(refused.value) == (
+        f"Registry at {str(tmp_path / 'blobs')!r}: cannot be written (File exists). "
         "Free space or fix rights."
     )
