@@ -13,6 +13,8 @@ ROLES = (
     "config",
     "lock",
     "card",
+    "notebook",
+    "notebook-html",
     "model",
     "contract",
     "data",
