@@ -7,6 +7,8 @@ from sqlalchemy import DateTime, Dialect, MetaData
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+WRITERS_LOCK = 0x70696C6F74  # any number, the same in every process: PostgreSQL's advisory lock
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment, stored as UTC; SQLite keeps no zone, so it is put back on reading."""

@@ -1,7 +1,37 @@
 """Every table of the registry in one place, for migrations."""
 
-from registry import aliases, approvals, events, ingests, metrics, models, runs, verifications
+from registry import (
+    aliases,
+    approvals,
+    approvers,
+    consumers,
+    events,
+    info,
+    ingests,
+    metrics,
+    models,
+    outbox,
+    runs,
+    search_docs,
+    verifications,
+    wheels,
+)
 from registry.base import Base
 
-tables = (aliases, approvals, events, ingests, metrics, models, runs, verifications)
+tables = (
+    aliases,
+    approvals,
+    approvers,
+    consumers,
+    events,
+    info,
+    ingests,
+    metrics,
+    models,
+    outbox,
+    runs,
+    search_docs,
+    verifications,
+    wheels,
+)
 metadata = Base.metadata

@@ -1,21 +1,25 @@
 """The registry as one object: its database, migrated, and its blob store."""
 
+import random
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from registry.blobs import BlobStore
-from registry.blobs_folder import FolderBlobs
+from registry.base import WRITERS_LOCK
+from registry.blobs import BlobStore, open_blobs
 from registry.errors import StoreError
 
-SCHEMA = "0001"  # the migration this code was written for; see registry/migrations
-LOCK_WAIT_S = 30  # how long a writer waits for another one on SQLite
+SCHEMA = "0002"  # the migration this code was written for; see registry/migrations
+LOCK_WAIT_S = 120  # how long a writer waits for the others
+BUSY_WAIT_S = 30  # how long SQLite itself waits, at a commit for those who read
 
 
 class Registry:
@@ -25,21 +29,22 @@ class Registry:
         """Open the database at ``url``, bringing its tables up to date.
 
         Args:
-            url: SQLAlchemy URL, such as ``sqlite:///registry.db``.
-            blobs: a blob store, or the folder of one.
+            url: SQLAlchemy URL, such as ``sqlite:///registry.db`` or ``postgresql://host/name``.
+            blobs: a blob store, or the address of one: a folder or ``s3://bucket/prefix``.
 
         Raises:
-            StoreError: the database cannot be opened, or is newer than this code.
+            StoreError: database or blob store cannot be opened, or the first is newer than this
+                code.
         """
         self.url = url
-        self.blobs: BlobStore = FolderBlobs(Path(blobs)) if isinstance(blobs, str | Path) else blobs
+        self.blobs: BlobStore = open_blobs(blobs) if isinstance(blobs, str | Path) else blobs
         try:
             self.engine = _make_engine(url)
         except (ArgumentError, ImportError) as err:  # the address may hold a password: not shown
             raise StoreError(
                 "PILOTLINE_REGISTRY_URL",
                 f"is no address of a database that works here ({type(err).__name__})",
-                "Write sqlite:///PATH, or install the driver it names.",
+                "Write sqlite:///PATH or postgresql://USER@HOST/NAME.",
             ) from None
         try:
             self._migrate()
@@ -50,8 +55,8 @@ class Registry:
             self.close()
             raise StoreError(
                 _shown(url),
-                f"cannot be opened ({err.orig})",
-                "Check PILOTLINE_HOME and its rights.",
+                f"cannot be opened ({str(err.orig).strip().splitlines()[0]})",
+                "Check PILOTLINE_HOME, PILOTLINE_REGISTRY_URL and the rights there.",
             ) from err
 
     def __enter__(self) -> Self:
@@ -66,27 +71,79 @@ class Registry:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session that only reads; nothing it does is kept."""
+        """Give a session that only reads, all of it from one moment; nothing it does is kept."""
+        sqlite = self.engine.dialect.name == "sqlite"
         with self.engine.connect() as connection:
-            sqlite = connection.dialect.name == "sqlite"
-            if sqlite:  # there a reading session has no transaction that could be rolled back
+            if sqlite:
                 connection.exec_driver_sql("PRAGMA query_only=ON")
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
             try:
                 with Session(connection, expire_on_commit=False) as session:
                     yield session
                     session.expunge_all()  # what was read stays readable after the session
             finally:
                 if sqlite:
+                    connection.rollback()
                     connection.exec_driver_sql("PRAGMA query_only=OFF")
 
     @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """Give a connection for single questions, each answered as things are at that moment.
+
+        Lighter than ``read``: no transaction is begun or ended around it.
+        """
+        with self.engine.connect() as connection:
+            if self.engine.dialect.name == "sqlite":
+                yield connection
+            else:
+                yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session that commits at the end, or rolls everything back on an error."""
+        """Give a session that commits at the end, or rolls everything back on an error.
+
+        One writer at a time, on either database: see docs/decisions/one-writer.md.
+
+        Raises:
+            StoreError: the others did not let it in for two minutes.
+        """
+        from registry.search_docs import index_models, watch_models  # every table: writers only
+
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "sqlite":
-                # Take the writer's lock first: a reader that turns writer loses updates.
-                session.execute(text("BEGIN IMMEDIATE"))
+                self._begin_immediate(session)
+            else:
+                session.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'"))
+                session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": WRITERS_LOCK})
+            touched = watch_models(session)
             yield session
+            session.flush()
+            index_models(session, touched)  # what search finds changes with what it is about
+
+    def _begin_immediate(self, session: Session) -> None:
+        """Take the writer's lock first: a reader that turns writer loses updates.
+
+        SQLite's own waiting is not fair: with many writers one may be passed over again and again.
+        """
+        until = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                session.execute(text("BEGIN IMMEDIATE"))
+                return
+            except OperationalError as err:
+                if not _is_busy(err):
+                    raise
+                if time.monotonic() > until:
+                    raise StoreError(
+                        _shown(self.url),
+                        f"other processes wrote to it for {LOCK_WAIT_S} s without a pause",
+                        "Try again; for many writers use PostgreSQL.",
+                    ) from err
+                time.sleep(random.uniform(0.001, 0.05))
 
     def _migrate(self) -> None:
         with self.engine.connect() as connection:
@@ -101,8 +158,20 @@ class Registry:
             raise StoreError(
                 _shown(self.url),
                 f"has schema {found}, this pilotline knows up to {SCHEMA}",
-                "Use the newer pilotline that made it.",
+                f"Use pilotline {self._needs()} or newer.",
             )
+
+    def _needs(self) -> str:
+        """Return the release that a newer schema says it needs."""
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table("registry_info"):
+                return "of the release that made it"
+            found = connection.scalar(text("select value from registry_info where key = 'needs'"))
+        return str(found)
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    return isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
 
 
 def _shown(url: str) -> str:
@@ -111,8 +180,10 @@ def _shown(url: str) -> str:
 
 def _make_engine(url: str) -> Engine:
     parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(_with_driver(parsed), pool_pre_ping=True)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url)
+        raise ArgumentError("neither SQLite nor PostgreSQL")
     if parsed.database and parsed.database != ":memory:":
         try:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +191,7 @@ def _make_engine(url: str) -> Engine:
             raise StoreError(
                 _shown(url), f"cannot be made ({err.strerror})", "Check PILOTLINE_HOME and rights."
             ) from err
-    engine = create_engine(url, connect_args={"timeout": LOCK_WAIT_S})
+    engine = create_engine(url, connect_args={"timeout": BUSY_WAIT_S})
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _: object) -> None:
@@ -129,3 +200,8 @@ def _make_engine(url: str) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
 
     return engine
+
+
+def _with_driver(url: URL) -> URL:
+    """Return ``url`` with the driver that is installed, where it names none."""
+    return url if "+" in url.drivername else url.set(drivername="postgresql+psycopg")
