@@ -4,9 +4,10 @@ from sqlalchemy import ForeignKey, String, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base
-from registry.errors import ConflictError
+from registry.errors import AliasError, ConflictError, NameRefusedError
 from registry.events import Event, append_event
-from registry.versions import ModelVersion
+from registry.names import check_name
+from registry.versions import ModelVersion, status_of
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -87,3 +88,52 @@ def set_challenger(session: Session, version: ModelVersion, why: str) -> None:
         {"version": version.number, "digest": version.digest, "why": why},
     )
     move_alias(session, event, CHALLENGER, version, current.version_id if current else None)
+
+
+def set_alias(session: Session, name: str, version: ModelVersion) -> None:
+    """Point ``name`` at ``version`` beside its event; flushes, the caller commits.
+
+    Raises:
+        AliasError: the name is protected or odd, or the version is out of use.
+    """
+    _check_alias(name)
+    status = status_of(session, version)
+    if status in ("revoked", "archived"):
+        raise AliasError(name, f"version {version.number} is {status}", "Point at another one.")
+    current = get_alias(session, version.model_id, name)
+    if current is not None and current.version_id == version.id:
+        return
+    body = {"alias": name, "version": version.number, "digest": version.digest}
+    event = append_event(session, version.model_id, "alias set", body)
+    move_alias(session, event, name, version, current.version_id if current else None)
+
+
+def remove_alias(session: Session, model_id: int, name: str) -> None:
+    """Remove alias ``name`` beside its event; flushes, the caller commits.
+
+    Raises:
+        AliasError: the name is protected, or there is no such alias.
+    """
+    if name == CHAMPION:
+        _check_alias(name)
+    alias = get_alias(session, model_id, name)
+    if alias is None:
+        raise AliasError(name, "the model has no such alias", "See 'pilotline show MODEL'.")
+    append_event(session, model_id, "alias removed", {"alias": name})
+    session.delete(alias)
+    session.flush()
+
+
+def _check_alias(name: str) -> None:
+    if name == CHAMPION:
+        raise AliasError(
+            name, "it is protected", "It moves by 'pilotline release' and 'pilotline rollback'."
+        )
+    if name == CHALLENGER:
+        return
+    try:
+        check_name(name)
+    except NameRefusedError as err:
+        raise AliasError(
+            name, "expected 1 to 63 of a-z, 0-9 and '-', no reserved word", "Choose another."
+        ) from err

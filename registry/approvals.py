@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.aliases import CHAMPION, get_alias
+from registry.approvers import enrolled_since
 from registry.base import Base, UtcDateTime, now
 from registry.canonical import digest_json
 from registry.errors import ApprovalError
 from registry.events import append_event
-from registry.policy import GATES, Policy
+from registry.policy import GATES, IDENTITIES, Policy
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, set_status, status_of
 
@@ -36,16 +38,7 @@ class Approval(Base):
 
     def digest(self) -> str:
         """Return the SHA-256 over the decision's facts."""
-        names = ("gate", "decision", "approver", "identity", "comment")
-        facts = {name: getattr(self, name) for name in names}
-        return digest_json(
-            facts
-            | {
-                "manifest": self.manifest_digest,
-                "policy": self.policy_digest,
-                "recorded_at": self.recorded_at.isoformat(),
-            }
-        )
+        return approval_digest(self)
 
 
 class ApprovalUse(Base):
@@ -70,6 +63,20 @@ class Decision:
     identity: str = "claimed"
 
 
+def approval_digest(approval: Any) -> str:
+    """Return the SHA-256 over a decision's facts, of the table's row or of a query's."""
+    names = ("gate", "decision", "approver", "identity", "comment")
+    facts = {name: getattr(approval, name) for name in names}
+    return digest_json(
+        facts
+        | {
+            "manifest": approval.manifest_digest,
+            "policy": approval.policy_digest,
+            "recorded_at": approval.recorded_at.isoformat(),
+        }
+    )
+
+
 def decide(
     session: Session, name: str, number: str, said: Decision, policy: Policy
 ) -> tuple[Approval, bool]:
@@ -84,6 +91,7 @@ def decide(
     """
     version = get_version(session, name, number)
     _check_person(name, version, said, policy)
+    _check_identity(name, version, said, policy)
     last = latest_decision(session, version, said.gate)
     again = last is not None and _says_same(last, said)
     if last and again and (said.decision == "reject" or is_live(session, last, policy)):
@@ -138,7 +146,8 @@ def is_live(session: Session, approval: Approval, policy: Policy) -> bool:
     """Tell whether a promotion may use ``approval`` now; reads only.
 
     It must approve, be unused, be younger than the policy allows, come from somebody who is
-    still an approver, and have been given under exactly this policy.
+    still an approver, and have been given under exactly this policy. One given with a one-time
+    code ends with the enrolment it was checked by.
     """
     used = session.scalars(
         select(ApprovalUse).where(ApprovalUse.approval_id == approval.id)
@@ -149,7 +158,15 @@ def is_live(session: Session, approval: Approval, policy: Policy) -> bool:
         and now() < expires_at(approval, policy)
         and approval.approver in policy.approvers[approval.gate]
         and approval.policy_digest == policy.digest()
+        and _still_enrolled(session, approval)
     )
+
+
+def _still_enrolled(session: Session, approval: Approval) -> bool:
+    if approval.identity == "claimed":
+        return True
+    since = enrolled_since(session, approval.approver)
+    return since is not None and since <= approval.recorded_at
 
 
 def expires_at(approval: Approval, policy: Policy) -> datetime:
@@ -186,6 +203,17 @@ def _check_person(name: str, version: ModelVersion, said: Decision, policy: Poli
             said.gate,
             f"{said.approver!r} is no approver here",
             f"The policy names: {', '.join(allowed)}.",
+        )
+
+
+def _check_identity(name: str, version: ModelVersion, said: Decision, policy: Policy) -> None:
+    if IDENTITIES.index(said.identity) < IDENTITIES.index(policy.identity):
+        raise ApprovalError(
+            name,
+            version.number,
+            said.gate,
+            f"identity {said.identity!r} is less than the policy's {policy.identity!r}",
+            "Give the one-time code with --code; 'pilotline approvers add' enrols a device.",
         )
 
 

@@ -145,3 +145,73 @@ class UnknownPartitionError(RegistryError, LookupError):
             f"Dataset {dataset!r} has no partition {date}; ingested: {span}. "
             f"Bring it in with 'pilotline ingest {dataset} --date {date}'."
         )
+
+
+class UnknownDigestError(RegistryError, LookupError):
+    """A prefix names none of a day's data versions, or several."""
+
+    def __init__(self, dataset: str, date: str, prefix: str, known: list[str]) -> None:
+        self.dataset = dataset
+        self.date = date
+        self.prefix = prefix
+        listed = ", ".join(digest[:12] for digest in known) or "none"
+        super().__init__(
+            f"Digest {prefix!r} of dataset {dataset!r} on {date}: expected the beginning of one of "
+            f"its data versions; known: {listed}. Give one of these, or leave it out for what the "
+            "day holds now."
+        )
+
+
+class WrongCodeError(ApprovalError):
+    """A one-time code is wrong, was used before, or too many were wrong."""
+
+    def __init__(self, approver: str, problem: str, remedy: str) -> None:
+        self.approver = approver
+        RegistryError.__init__(self, f"One-time code of {approver!r}: {problem}. {remedy}")
+
+
+class ApproverError(RegistryError, ValueError):
+    """An approver cannot be enrolled, removed or asked."""
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        self.name = name
+        super().__init__(f"Approver {name!r}: {problem}. {remedy}")
+
+
+class ConsumerError(RegistryError, ValueError):
+    """A consumer cannot be added or removed, or would be broken."""
+
+    def __init__(self, model: str, name: str, problem: str, remedy: str) -> None:
+        self.model = model
+        self.name = name
+        super().__init__(f"Consumer {name!r} of {model!r}: {problem}. {remedy}")
+
+
+class AliasError(RegistryError, ValueError):
+    """An alias cannot be set or removed."""
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        self.name = name
+        super().__init__(f"Alias {name!r}: {problem}. {remedy}")
+
+
+class AuditError(RegistryError, RuntimeError):
+    """The registry contradicts its own record."""
+
+    def __init__(self, chain: str, thing: str, problem: str) -> None:
+        self.chain = chain
+        self.thing = thing
+        self.problem = problem
+        super().__init__(
+            f"{thing} of {chain!r}: {problem}. Somebody or something changed the registry behind "
+            "its back; compare it with a backup ('pilotline audit verify' says more)."
+        )
+
+
+class ImportRefusedError(RegistryError, ValueError):
+    """An export is not imported: it is damaged, hostile, or of a model that is here already."""
+
+    def __init__(self, path: str, problem: str, remedy: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"Import of {path!r} refused: {problem}. {remedy}")

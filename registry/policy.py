@@ -1,8 +1,8 @@
-"""The factory's policy: who may approve, for how long, and what isolation runs need."""
+"""The factory's policy: who may approve, how they show it, and what isolation runs need."""
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from registry.errors import PolicyError
 
 GATES = ("review", "go-live")
 TIERS = ("A", "C")  # strongest first: bubblewrap; scrubbed environment and limits only
-_APPROVALS = {"identity", "distinct_approvers", "expires_days", *GATES}
+IDENTITIES = ("claimed", "totp")  # weakest first: a name; a name and a one-time code
+_APPROVALS = {"identity", "distinct_approvers", "expires_days", "backdating", *GATES}
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Policy:
     distinct_approvers: bool
     expires_days: int
     minimum_isolation: str
+    backdating: bool = False  # whether a promotion may count from an earlier time
 
     def digest(self) -> str:
         """Return the SHA-256 over the policy; it is stored with each gate's event."""
@@ -36,62 +38,120 @@ def load_policy(path: Path) -> Policy:
         PolicyError: the file is missing, is not TOML, or says something unknown.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as err:
         raise PolicyError(
             str(path), "the file is missing", "Restore deployments/policy.toml."
         ) from err
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise PolicyError(str(path), f"not TOML: {err}", "Mend the file.") from err
-    _refuse_unknown(path, tables, {"approvals", "isolation"}, "table")
-    approvals = tables.get("approvals", {})
-    isolation = tables.get("isolation", {})
-    _check_types(path, tables, dict.fromkeys(("approvals", "isolation"), dict))
-    _check_types(path, approvals, {"distinct_approvers": bool} | dict.fromkeys(GATES, list))
-    _refuse_unknown(path, approvals, _APPROVALS, "key of [approvals]")
-    _refuse_unknown(path, isolation, {"minimum"}, "key of [isolation]")
+    check_tables(str(path), tables)
+    approvals, isolation = tables.get("approvals", {}), tables.get("isolation", {})
     policy = Policy(
         approvers={gate: tuple(approvals.get(gate, ())) for gate in GATES},
         identity=approvals.get("identity", "claimed"),
         distinct_approvers=approvals.get("distinct_approvers", True),
         expires_days=approvals.get("expires_days", 14),
         minimum_isolation=isolation.get("minimum", "A"),
+        backdating=approvals.get("backdating", False),
     )
-    _check(path, policy)
+    for gate, names in policy.approvers.items():
+        if not names:
+            raise PolicyError(str(path), f"gate {gate!r} names no approver", "List at least one.")
     return policy
 
 
-def _refuse_unknown(path: Path, table: Mapping[str, Any], known: set[str], what: str) -> None:
+def check_tables(where: str, tables: Mapping[str, Any]) -> None:
+    """Do nothing if ``tables`` say what a policy can mean.
+
+    Args:
+        where: the file, for messages.
+        tables: ``[approvals]`` and ``[isolation]``, of the factory's policy or of a model.
+
+    Raises:
+        PolicyError: something is unknown, or has another type.
+    """
+    _refuse_unknown(where, tables, {"approvals", "isolation"}, "table")
+    _check_types(where, tables, dict.fromkeys(("approvals", "isolation"), dict))
+    approvals, isolation = tables.get("approvals", {}), tables.get("isolation", {})
+    _refuse_unknown(where, approvals, _APPROVALS, "key of [approvals]")
+    _refuse_unknown(where, isolation, {"minimum"}, "key of [isolation]")
+    yes_or_no = dict.fromkeys(("distinct_approvers", "backdating"), bool)
+    _check_types(where, approvals, yes_or_no | dict.fromkeys(GATES, list))
+    for gate in GATES:
+        names = approvals.get(gate, ["-"])
+        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+            raise PolicyError(where, f"gate {gate!r} names no approver", "List at least one.")
+    if approvals.get("identity", "claimed") not in IDENTITIES:
+        raise PolicyError(
+            where, f"identity {approvals['identity']!r}", f"Expected one of {IDENTITIES}."
+        )
+    if isolation.get("minimum", "A") not in TIERS:
+        raise PolicyError(where, f"isolation {isolation['minimum']!r}", f"Expected one of {TIERS}.")
+    days = approvals.get("expires_days", 14)
+    if type(days) is not int or days < 1:
+        raise PolicyError(where, f"expires_days {days!r}", "Expected a whole number of days.")
+
+
+def tighten(policy: Policy, where: str, wishes: Mapping[str, Any]) -> Policy:
+    """Return ``policy`` with what a model asks for on top; it can only ask for more.
+
+    Args:
+        policy: the factory's.
+        where: whose wishes, for messages.
+        wishes: ``[approvals]`` and ``[isolation]`` of a ``model.toml``.
+
+    Raises:
+        PolicyError: a wish is unknown, or looser than the factory's rule.
+    """
+    check_tables(where, wishes)
+    asked, isolation = wishes.get("approvals", {}), wishes.get("isolation", {})
+    approvers = dict(policy.approvers)
+    for gate in GATES:
+        names = tuple(asked.get(gate, approvers[gate]))
+        if not set(names) <= set(approvers[gate]):
+            _refuse_looser(where, gate, names, approvers[gate])
+        approvers[gate] = names
+    tightened = replace(
+        policy,
+        approvers=approvers,
+        identity=asked.get("identity", policy.identity),
+        distinct_approvers=asked.get("distinct_approvers", policy.distinct_approvers),
+        expires_days=asked.get("expires_days", policy.expires_days),
+        minimum_isolation=isolation.get("minimum", policy.minimum_isolation),
+        backdating=asked.get("backdating", policy.backdating),
+    )
+    for name, strictness in (
+        ("identity", lambda given: IDENTITIES.index(given.identity)),
+        ("distinct_approvers", lambda given: given.distinct_approvers),
+        ("expires_days", lambda given: -given.expires_days),
+        ("minimum_isolation", lambda given: -TIERS.index(given.minimum_isolation)),
+        ("backdating", lambda given: not given.backdating),
+    ):
+        if strictness(tightened) < strictness(policy):
+            _refuse_looser(where, name, getattr(tightened, name), getattr(policy, name))
+    return tightened
+
+
+def _refuse_looser(where: str, name: str, asked: object, rule: object) -> None:
+    raise PolicyError(
+        where,
+        f"{name} {asked!r} is looser than the factory's {rule!r}",
+        "A model may only tighten the factory's policy; remove it from model.toml.",
+    )
+
+
+def _refuse_unknown(where: str, table: Mapping[str, Any], known: set[str], what: str) -> None:
     for key in table:
         if key not in known:
             raise PolicyError(
-                str(path), f"unknown {what} {key!r}", f"Known: {', '.join(sorted(known))}."
+                where, f"unknown {what} {key!r}", f"Known: {', '.join(sorted(known))}."
             )
 
 
-def _check_types(path: Path, table: Mapping[str, Any], types: Mapping[str, type]) -> None:
+def _check_types(where: str, table: Mapping[str, Any], types: Mapping[str, type]) -> None:
     for key, kind in types.items():
         if key in table and type(table[key]) is not kind:
             raise PolicyError(
-                str(path), f"{key} {table[key]!r}", f"Expected a {kind.__name__} in TOML."
+                where, f"{key} {table[key]!r}", f"Expected a {kind.__name__} in TOML."
             )
-
-
-def _check(path: Path, policy: Policy) -> None:
-    for gate, names in policy.approvers.items():
-        if not names or not all(isinstance(name, str) and name.strip() for name in names):
-            raise PolicyError(str(path), f"gate {gate!r} names no approver", "List at least one.")
-    if policy.identity != "claimed":
-        raise PolicyError(
-            str(path),
-            f"identity {policy.identity!r}; this release records 'claimed' only",
-            'Write identity = "claimed".',
-        )
-    if policy.minimum_isolation not in TIERS:
-        raise PolicyError(
-            str(path), f"isolation {policy.minimum_isolation!r}", f"Expected one of {TIERS}."
-        )
-    if type(policy.expires_days) is not int or policy.expires_days < 1:
-        raise PolicyError(
-            str(path), f"expires_days {policy.expires_days!r}", "Expected a whole number of days."
-        )

@@ -1,52 +1,63 @@
-"""Promotion to champion, the checks that guard it, and which version was champion when."""
+"""Promotion to champion and rollback: the only two ways in which ``champion`` moves."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from registry.aliases import CHALLENGER, CHAMPION, drop_alias, get_alias, move_alias
 from registry.approvals import Approval, ApprovalUse, live_approval
-from registry.errors import ApprovalError, NoChampionError, VersionUnfitError
-from registry.events import Event, append_event, hash_event, list_events
-from registry.models import get_model
+from registry.base import now
+from registry.consumers import broken_by
+from registry.errors import ApprovalError, ConsumerError, NoChampionError, VersionUnfitError
+from registry.events import append_event
+from registry.failpoints import reach
+from registry.outbox import tell_consumers
 from registry.policy import GATES, Policy
+from registry.reigns import Reign, describe_reign, reigns
+from registry.resolution import check_resolvable, promotion_of
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, status_of
 
 
 @dataclass(frozen=True)
-class Reign:
-    """That a version became champion: when, by whose decisions."""
+class Wish:
+    """What a promotion may ask for beside the plain case."""
 
-    number: str
-    digest: str
-    effective_from: datetime  # business time
-    recorded_at: datetime  # wall clock
-    approvals: list[dict[str, Any]]  # gate, by, identity, comment, approval digest
-    policy: str
-    previous: str | None
-    event: str  # hash of the promotion's event
+    effective_from: datetime | None = None  # business time; earlier only where policy allows it
+    break_consumers: str = ""  # why consumers may be broken
 
 
-def promote(session: Session, name: str, number: str, policy: Policy, platform: str) -> Reign:
+def promote(
+    session: Session,
+    name: str,
+    number: str,
+    policy: Policy,
+    platform: str,
+    wish: Wish | None = None,
+) -> Reign:
     """Move ``champion`` to the version and consume its approvals; flushes, the caller commits.
 
     Everything is checked in the transaction that moves the alias: status, a verification that
-    passed on ``platform``, and a live approval at each gate over exactly this digest.
+    passed on ``platform``, a live approval at each gate over exactly this digest, and that every
+    consumer can take the version.
 
     Raises:
         UnknownModelError, UnknownVersionError: no such version.
-        VersionUnfitError: status or verification forbid it.
+        VersionUnfitError: status, verification or time forbid it.
         ApprovalError: a gate is not approved, or both by one person where policy forbids it.
+        ConsumerError: it breaks a consumer, and no reason was given.
         ConflictError: the champion changed meanwhile.
     """
+    wish = wish or Wish()
     version = get_version(session, name, number)
     current = get_alias(session, version.model_id, CHAMPION)
     if current is not None and current.version_id == version.id:
         return reigns(session, name)[-1]
     approvals = _check_fit(session, name, version, policy, platform)
+    _check_time(name, version, policy, wish)
+    broken = _check_consumers(session, name, version, wish)
+    reach("promote: checked")
     previous = session.get_one(ModelVersion, current.version_id) if current else None
     event = append_event(
         session,
@@ -57,125 +68,103 @@ def promote(session: Session, name: str, number: str, policy: Policy, platform: 
             "digest": version.digest,
             "previous": previous.number if previous else None,
             "policy": policy.digest(),
-            "approvals": [
-                {
-                    "gate": approval.gate,
-                    "by": approval.approver,
-                    "identity": approval.identity,
-                    "comment": approval.comment,
-                    "approval": approval.digest(),
-                    "digest": approval.manifest_digest,
-                    "at": approval.recorded_at.isoformat(),
-                }
-                for approval in approvals
-            ],
+            "approvals": [_describe_approval(approval) for approval in approvals],
+            "broken": broken,
+            "break_reason": wish.break_consumers if broken else "",
         },
+        wish.effective_from,
     )
+    reach("promote: event added")
     session.add_all(
         ApprovalUse(approval_id=approval.id, event_id=event.id) for approval in approvals
     )
+    session.flush()
+    reach("promote: approvals used")
     move_alias(session, event, CHAMPION, version, current.version_id if current else None)
     drop_alias(session, CHALLENGER, version)  # it challenges nobody any more
-    return _reign(event)
+    reach("promote: alias moved")
+    before = f"before: {previous.number}" if previous else "the first champion"
+    tell_consumers(
+        session,
+        event,
+        f"{name} {number} is champion",
+        f"{name} {number} is champion from {event.effective_from.isoformat()}; {before}.\n"
+        f"{version.reason}\nEvent {event.seq} {event.hash}.",
+    )
+    return describe_reign(event)
 
 
-def champion(session: Session, name: str) -> ModelVersion:
-    """Return the champion, with every check that production needs; reads only.
+def rollback(session: Session, name: str, reason: str, by: str, identity: str) -> Reign:
+    """Move ``champion`` back to the one before; flushes, the caller commits.
+
+    Promotions are a stack: rolling back twice goes two champions back, never forth again. The
+    evidence is that of the promotion which first made it champion, and is checked again.
 
     Raises:
-        UnknownModelError, NoChampionError: there is none.
-        VersionUnfitError: it is revoked, or its promotion lacks an approval over its digest.
+        UnknownModelError: the model is not registered.
+        NoChampionError: there is no champion.
+        VersionUnfitError: there is none before it, or that one must not run.
     """
-    model = get_model(session, name)
-    alias = get_alias(session, model.id, CHAMPION)
-    if alias is None:
+    known = reigns(session, name)
+    if not known:
         raise NoChampionError(name)
-    version = session.get_one(ModelVersion, alias.version_id)
-    _check_resolvable(session, name, version, session.get_one(Event, alias.event_id))
-    return version
-
-
-def champion_at(
-    session: Session, name: str, at: datetime, known_at: datetime | None = None
-) -> ModelVersion:
-    """Return the version that was champion at ``at`` (business time); reads only.
-
-    Args:
-        session: any session.
-        name: the model.
-        at: business time.
-        known_at: look only at what was recorded until this wall-clock moment.
-
-    Raises:
-        UnknownModelError: the model is not registered.
-        NoChampionError: none yet at that time.
-        VersionUnfitError: that version must not run any more.
-    """
-    reign = reign_at(session, name, at, known_at)
-    version = get_version(session, name, reign.number)
-    for event in list_events(session, version.model_id, "promoted"):
-        if event.hash == reign.event:
-            _check_resolvable(session, name, version, event)
-    return version
-
-
-def promoted_version(session: Session, name: str, number: str) -> ModelVersion:
-    """Return version ``number`` if it was champion once and may still run; reads only.
-
-    Raises:
-        UnknownModelError, UnknownVersionError: no such version.
-        VersionUnfitError: it was never promoted, or must not run any more.
-    """
-    version = get_version(session, name, number)
-    for event in reversed(list_events(session, version.model_id, "promoted")):
-        if event.facts()["version"] == number:
-            _check_resolvable(session, name, version, event)
-            return version
-    raise VersionUnfitError(
-        name,
-        number,
-        "was never champion, so it may not write production's predictions",
-        f"Score it beside production: 'pilotline score {name} --date D --shadow {number}'.",
+    stack: list[Reign] = []
+    for reign in known:
+        if reign.kind == "promoted":
+            stack.append(reign)
+        else:
+            stack.pop()
+    leaving = get_version(session, name, stack[-1].number)
+    if len(stack) < 2:
+        raise VersionUnfitError(
+            name,
+            leaving.number,
+            "is the first champion; there is none to go back to",
+            f"To stop it: 'pilotline revoke {name} {leaving.number} --reason TEXT'.",
+        )
+    version = get_version(session, name, stack[-2].number)
+    promotion = promotion_of(session, version)
+    check_resolvable(session, name, version, promotion)
+    facts = promotion.facts()
+    event = append_event(
+        session,
+        version.model_id,
+        "rolled back",
+        {
+            "version": version.number,
+            "digest": version.digest,
+            "previous": leaving.number,
+            "policy": facts["policy"],
+            "approvals": facts["approvals"],
+            "promotion": promotion.hash,
+            "reason": reason,
+            "by": by,
+            "identity": identity,
+        },
     )
-
-
-def reign_at(session: Session, name: str, at: datetime, known_at: datetime | None = None) -> Reign:
-    """Return the promotion in force at ``at`` (business time); reads only.
-
-    Raises:
-        UnknownModelError: the model is not registered.
-        NoChampionError: none yet at that time.
-    """
-    known = [r for r in reigns(session, name) if known_at is None or r.recorded_at <= known_at]
-    started = [reign for reign in known if reign.effective_from <= at]
-    if not started:
-        raise NoChampionError(name, at.isoformat(timespec="minutes"))
-    # The last one that counts from then on; of two with one time the later recorded one.
-    return max(started, key=lambda reign: (reign.effective_from, reign.recorded_at))
-
-
-def reigns(session: Session, name: str) -> list[Reign]:
-    """Return every promotion of the model, oldest first; reads only.
-
-    Raises:
-        UnknownModelError: the model is not registered.
-    """
-    model = get_model(session, name)
-    return [_reign(event) for event in list_events(session, model.id, "promoted")]
-
-
-def _reign(event: Event) -> Reign:
-    facts = event.facts()
-    return Reign(
-        number=facts["version"],
-        digest=facts["digest"],
-        effective_from=event.effective_from,
-        recorded_at=event.recorded_at,
-        approvals=facts["approvals"],
-        policy=facts["policy"],
-        previous=facts["previous"],
-        event=event.hash,
+    move_alias(session, event, CHAMPION, version, leaving.id)
+    broken = [consumer.name for consumer in broken_by(session, version.model_id, version.number)]
+    warning = f"\nIt does not fit the constraint of: {', '.join(broken)}." if broken else ""
+    tell_consumers(
+        session,
+        event,
+        f"{name} is rolled back to {version.number}",
+        f"{name}: champion is {version.number} again, no longer {leaving.number}: {reason}"
+        f"{warning}\nEvent {event.seq} {event.hash}.",
     )
+    return describe_reign(event)
+
+
+def _describe_approval(approval: Approval) -> dict[str, str]:
+    return {
+        "gate": approval.gate,
+        "by": approval.approver,
+        "identity": approval.identity,
+        "comment": approval.comment,
+        "approval": approval.digest(),
+        "digest": approval.manifest_digest,
+        "at": approval.recorded_at.isoformat(),
+    }
 
 
 def _check_fit(
@@ -205,20 +194,33 @@ def _check_fit(
     return approvals
 
 
-def _check_resolvable(session: Session, name: str, version: ModelVersion, event: Event) -> None:
-    status = status_of(session, version)
-    if status in ("revoked", "rejected", "archived"):
-        raise VersionUnfitError(
-            name, version.number, f"is {status}", "Promote another version first."
-        )
-    facts = {"approvals": [], "digest": ""} | event.facts()  # it may be another kind's event
-    gates = {entry["gate"] for entry in facts["approvals"] if entry["digest"] == version.digest}
-    named = (facts.get("version"), facts["digest"]) == (version.number, version.digest)
-    fits = event.kind == "promoted" and named and gates == set(GATES)
-    if not fits or event.hash != hash_event(event):
+def _check_time(name: str, version: ModelVersion, policy: Policy, wish: Wish) -> None:
+    if wish.effective_from is None:
+        return
+    if not policy.backdating:
         raise VersionUnfitError(
             name,
             version.number,
-            "was promoted without two approvals over its digest",
-            "Somebody changed the registry; compare it with a backup.",
+            "may not be promoted from an earlier time, says the policy",
+            "Leave --effective-from away, or set backdating = true in the factory's policy.",
         )
+    if wish.effective_from > now():
+        raise VersionUnfitError(
+            name,
+            version.number,
+            f"cannot be champion from a time to come ({wish.effective_from.isoformat()})",
+            "Give an earlier time, or none.",
+        )
+
+
+def _check_consumers(session: Session, name: str, version: ModelVersion, wish: Wish) -> list[str]:
+    broken = broken_by(session, version.model_id, version.number)
+    if broken and not wish.break_consumers.strip():
+        needs = ", ".join(f"{c.name} (needs {c.needs}, {c.contact})" for c in broken)
+        raise ConsumerError(
+            name,
+            broken[0].name,
+            f"version {version.number} breaks {needs}",
+            "Agree with them first, or give --break-consumers REASON.",
+        )
+    return [consumer.name for consumer in broken]

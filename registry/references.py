@@ -7,13 +7,13 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from sqlalchemy.orm import Session
 
 from registry.aliases import CHAMPION, get_alias
-from registry.errors import UnknownVersionError
+from registry.errors import NoChampionError, UnknownVersionError, VersionUnfitError
 from registry.models import get_model
-from registry.promotions import champion, champion_at
+from registry.reigns import reign_at
+from registry.resolution import OUT_OF_USE, champion, champion_at
 from registry.versions import ModelVersion, get_version, list_versions, status_of
 
 NUMBER = re.compile(r"\d+\.\d+\.\d+")
-OUT_OF_USE = ("rejected", "revoked", "archived")
 
 
 def split_reference(text: str) -> tuple[str, str | None]:
@@ -23,23 +23,44 @@ def split_reference(text: str) -> tuple[str, str | None]:
 
 
 def resolve(session: Session, name: str, reference: str) -> ModelVersion:
-    """Return the version of ``name`` that ``reference`` means; reads only.
+    """Return the version of ``name`` that ``reference`` means, if it may run; reads only.
 
     Raises:
         UnknownModelError, UnknownVersionError, NoChampionError: nothing fits.
-        VersionUnfitError: it fits, but must not be resolved for production.
+        VersionUnfitError: it fits, but is revoked, or must not be resolved for production.
     """
     if reference == CHAMPION:
         return champion(session, name)
-    if NUMBER.fullmatch(reference):
-        return get_version(session, name, reference)
     if reference.startswith("as-of:"):
         return champion_at(session, name, end_of_day(_parse_day(name, reference)))
+    version = look_up(session, name, reference)
+    if status_of(session, version) == "revoked":
+        raise VersionUnfitError(name, version.number, "is revoked", "Use another version.")
+    return version
+
+
+def look_up(session: Session, name: str, reference: str) -> ModelVersion:
+    """Return the version of ``name`` that ``reference`` means, to look at; reads only.
+
+    Raises:
+        UnknownModelError, UnknownVersionError, NoChampionError: nothing fits.
+    """
+    if NUMBER.fullmatch(reference):
+        return get_version(session, name, reference)
     model = get_model(session, name)
+    if reference.startswith("as-of:"):
+        reign = reign_at(session, name, end_of_day(_parse_day(name, reference)))
+        return get_version(session, name, reign.number)
     alias = get_alias(session, model.id, reference)
     if alias is not None:
         return session.get_one(ModelVersion, alias.version_id)
-    versions = list_versions(session, model.id)
+    if reference == CHAMPION:
+        raise NoChampionError(name)
+    return _newest_fitting(session, model.id, name, reference)
+
+
+def _newest_fitting(session: Session, model_id: int, name: str, reference: str) -> ModelVersion:
+    versions = list_versions(session, model_id)
     unknown = UnknownVersionError(name, reference, [version.number for version in versions])
     try:
         wanted = SpecifierSet(reference)

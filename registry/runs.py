@@ -197,12 +197,13 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
         f"run {ending.state}",
         {
             "run": run.id,
-            "version_id": run.version_id,
+            "version": session.get_one(ModelVersion, run.version_id).number,
             "variant": run.variant,
             "date": run.date.isoformat(),
             "epoch": run.epoch,
             "partition": run.partition_digest,
             "rows": ending.rows,
+            "committed": ending.table_version is not None,
             "reason": ending.reason[:400],
         },
     )

@@ -1,5 +1,6 @@
 """Model versions: immutable releases of a model, and the small table of their present status."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -37,6 +38,9 @@ class ModelVersion(Base):
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"))
     reason: Mapped[str] = mapped_column(Text)  # why it has this number
     author: Mapped[str] = mapped_column(String(200))
+    features: Mapped[str] = mapped_column(Text, default="[]")  # JSON list of input columns
+    dataset: Mapped[str] = mapped_column(Text, default="")  # what it reads
+    notes: Mapped[str] = mapped_column(Text, default="")  # release notes
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     @property
@@ -96,6 +100,9 @@ class NewVersion:
     step: Step | None  # None for a model's first version
     learned: Sequence[Learned]
     metrics: Mapping[str, float]
+    features: Sequence[str] = ()
+    dataset: str = ""
+    notes: str = ""
 
 
 def enter_version(session: Session, new: NewVersion) -> tuple[ModelVersion, bool]:
@@ -153,6 +160,9 @@ def _number(session: Session, model: RegisteredModel, new: NewVersion) -> ModelV
         parent_id=new.parent.id if new.parent else None,
         reason=reason,
         author=new.author,
+        features=json.dumps(list(new.features)),
+        dataset=new.dataset,
+        notes=new.notes,
     )
     session.add(version)
     session.flush()
