@@ -1,0 +1,131 @@
+"""Consumers: who reads a model's predictions, how to reach them, which versions they can take."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from sqlalchemy import ForeignKey, String, Text, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from registry.base import Base
+from registry.errors import ConsumerError
+from registry.events import Event, append_event
+from registry.models import get_model
+
+MAX_NAME = 200
+EMAIL = re.compile(r"[^@\s:/]+@[^@\s:/]+\.[^@\s:/]+")
+ENVIRONMENT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+# Apprise's addresses of web hooks, which hold nothing secret unless a user is written into them.
+WEBHOOKS = ("json", "jsons", "xml", "xmls", "form", "forms")
+
+
+class Consumer(Base):
+    """Present state: one reader of one model, beside the event that added it."""
+
+    __tablename__ = "consumer"
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(MAX_NAME), primary_key=True)
+    contact: Mapped[str] = mapped_column(Text)
+    needs: Mapped[str] = mapped_column(String(200))  # PEP 440 constraint; empty takes any version
+    event_id: Mapped[int] = mapped_column(ForeignKey("event.id"))
+
+    def takes(self, number: str) -> bool:
+        """Tell whether this consumer can read version ``number``."""
+        return SpecifierSet(self.needs).contains(number)
+
+
+@dataclass(frozen=True)
+class NewConsumer:
+    """Who wants to be told."""
+
+    name: str
+    contact: str
+    needs: str = ""
+
+
+def add_consumer(session: Session, model: str, new: NewConsumer) -> Consumer:
+    """Add a consumer, or bring a known one's contact and constraint up to date.
+
+    Flushes, the caller commits. The same again changes nothing.
+
+    Raises:
+        UnknownModelError: the model is not registered.
+        ConsumerError: name, contact or constraint are no such thing.
+    """
+    _check(model, new)
+    model_id = get_model(session, model).id
+    known = session.get(Consumer, (model_id, new.name))
+    if known is not None and (known.contact, known.needs) == (new.contact, new.needs):
+        return known
+    event = append_event(session, model_id, "consumer added", {"consumer": new.name, **_told(new)})
+    if known is None:
+        known = Consumer(model_id=model_id, name=new.name)
+        session.add(known)
+    known.contact, known.needs, known.event_id = new.contact, new.needs, event.id
+    session.flush()
+    return known
+
+
+def remove_consumer(session: Session, model: str, name: str) -> None:
+    """Remove a consumer beside its event; flushes, the caller commits.
+
+    Raises:
+        UnknownModelError: the model is not registered.
+        ConsumerError: it has no such consumer.
+    """
+    model_id = get_model(session, model).id
+    known = session.get(Consumer, (model_id, name))
+    if known is None:
+        listed = ", ".join(c.name for c in list_consumers(session, model_id)) or "nobody"
+        raise ConsumerError(model, name, f"unknown; consumers: {listed}", "Check the name.")
+    append_event(session, model_id, "consumer removed", {"consumer": name})
+    session.delete(known)
+    session.flush()
+
+
+def list_consumers(session: Session, model_id: int) -> list[Consumer]:
+    """Return the model's consumers by name; reads only."""
+    query = select(Consumer).where(Consumer.model_id == model_id).order_by(Consumer.name)
+    return list(session.scalars(query))
+
+
+def broken_by(session: Session, model_id: int, number: str) -> list[Consumer]:
+    """Return the consumers that cannot take version ``number``; reads only."""
+    return [c for c in list_consumers(session, model_id) if not c.takes(number)]
+
+
+def consumer_as_told(event: Event) -> dict[str, str]:
+    """Return contact and constraint as the event that added a consumer says."""
+    facts = event.facts()
+    return {"contact": facts["contact"], "needs": facts["needs"]}
+
+
+def _told(new: NewConsumer) -> dict[str, str]:
+    return {"contact": new.contact, "needs": new.needs}
+
+
+def _check(model: str, new: NewConsumer) -> None:
+    if not new.name.strip() or len(new.name) > MAX_NAME or not new.name.isprintable():
+        raise ConsumerError(
+            model, new.name, "no name", f"Expected 1 to {MAX_NAME} printable characters."
+        )
+    try:
+        SpecifierSet(new.needs)
+    except InvalidSpecifier as err:
+        raise ConsumerError(
+            model, new.name, f"{new.needs!r} is no constraint", "Write such as '~=1.2' or '>=1,<3'."
+        ) from err
+    if EMAIL.fullmatch(new.contact) or ENVIRONMENT.fullmatch(new.contact):
+        return
+    address = urlsplit(new.contact)
+    if address.scheme not in WEBHOOKS or not address.hostname or "@" in address.netloc:
+        # The contact is written into the event log for ever, so it may hold no secret.
+        raise ConsumerError(
+            model,
+            new.name,
+            "the contact is no mail address, no web hook and no variable",
+            "Write name@example.org, json://HOST/PATH, or env:NAME for a variable that holds an "
+            "Apprise address with its secrets.",
+        )
