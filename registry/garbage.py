@@ -1,0 +1,64 @@
+"""Garbage collection: blobs that nothing names any more."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.audit import version_blobs
+from registry.base import now
+from registry.blobs import BlobStore, StoredBlob
+from registry.models import list_models
+from registry.store import Registry
+from registry.versions import list_versions
+from registry.wheels import Wheel
+
+GRACE = timedelta(days=1)  # a training stores its blobs minutes before it names them
+LEAST_GRACE = timedelta(hours=2)  # putting a blob again refreshes its time on S3 after an hour
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was, or would be, removed."""
+
+    removed: list[StoredBlob]
+    kept: int  # blobs that something names
+    young: int  # blobs that nothing names yet, younger than the grace time
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes removed."""
+        return sum(blob.size_bytes for blob in self.removed)
+
+
+def collect_garbage(registry: Registry, grace: timedelta, *, only_plan: bool) -> Collected:
+    """Remove the blobs that no version, report, profile or wheel names and that are old enough.
+
+    The writers' lock is held: a version is entered either before, and its blobs are seen, or
+    afterwards, and finds out that one is gone.
+
+    Raises:
+        ValueError: the grace time is shorter than two hours.
+        AuditError: a manifest is gone or damaged, so that nobody can tell what it names.
+    """
+    if grace < LEAST_GRACE:
+        raise ValueError(f"Expected a grace time of at least {LEAST_GRACE}, got {grace}.")
+    with registry.write() as session:
+        named = _named(session, registry.blobs)
+        moment = now()
+        stored = list(registry.blobs.list())
+        unnamed = [blob for blob in stored if blob.digest not in named]
+        old = [blob for blob in unnamed if moment - blob.stored_at >= grace]
+        if not only_plan:
+            for blob in old:
+                registry.blobs.delete(blob.digest)
+    return Collected(old, len(stored) - len(unnamed), len(unnamed) - len(old))
+
+
+def _named(session: Session, blobs: BlobStore) -> set[str]:
+    named = set(session.scalars(select(Wheel.sha256)))
+    for model in list_models(session):
+        for version in list_versions(session, model.id):
+            named.update(version_blobs(session, blobs, model.name, version))
+    return named

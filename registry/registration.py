@@ -1,0 +1,122 @@
+"""Registering a version: its bytes first, then its rows and event, wholly or not at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from registry.blobs import BlobStore
+from registry.errors import MissingBlobError
+from registry.failpoints import reach
+from registry.manifest import Manifest, ManifestFile
+from registry.metrics import Metric, record_metric
+from registry.models import ModelFacts
+from registry.numbering import Release, compare_releases
+from registry.store import Registry
+from registry.versions import Learned, ModelVersion, NewVersion, enter_version
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How a version was judged on held-out days."""
+
+    metrics: Mapping[str, float]
+    start: date
+    end: date
+    rows: int
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A version as its maker hands it in."""
+
+    facts: ModelFacts
+    author: str
+    contents: Mapping[str, tuple[str, bytes]]  # path -> (role, bytes)
+    contract: Mapping[str, Any]  # {"inputs": ..., "outputs": ...}
+    interpreter: str
+    platform: str
+    training_key: str  # SHA-256 of everything it learned from
+    learned: Sequence[Learned]
+    judged: Judged
+    notes: str
+    parent: tuple[ModelVersion, Release] | None  # what its number is compared with
+
+
+def register(registry: Registry, new: Registration) -> tuple[ModelVersion, bool]:
+    """Register a version and return it, and whether it is new.
+
+    The same bytes, or the same training key, give the version that is there. A process that dies
+    on the way leaves blobs at most, which garbage collection removes.
+
+    Raises:
+        NameRefusedError: the model's name is outside the allowed form.
+        ValueError: there are no release notes.
+        MissingBlobError: garbage collection took a blob meanwhile; register again.
+        StoreError: the blob store cannot be written.
+    """
+    if not new.notes.strip():
+        raise ValueError(f"Version of {new.facts.name!r} without release notes. Say what changed.")
+    parent = new.parent[0] if new.parent else None
+    manifest = Manifest(
+        model=new.facts.name,
+        files=tuple(
+            ManifestFile(role, path, len(data), registry.blobs.put(data))
+            for path, (role, data) in new.contents.items()
+        ),
+        interpreter=new.interpreter,
+        platform=new.platform,
+        parent=parent.digest if parent else None,
+    )
+    reach("register: blobs stored")
+    digest = registry.blobs.put(manifest.encode())
+    reach("register: manifest stored")
+    child = Release(manifest, new.contract)
+    entry = NewVersion(
+        facts=new.facts,
+        author=new.author,
+        digest=digest,
+        training_key=new.training_key,
+        parent=parent,
+        step=compare_releases(new.parent[1], child) if new.parent else None,
+        learned=new.learned,
+        metrics=new.judged.metrics,
+        features=list(new.contract["inputs"]),
+        dataset=str(new.contract.get("dataset", "")),
+        notes=new.notes,
+    )
+    with registry.write() as session:
+        version, is_new = enter_version(session, entry)
+        if is_new:
+            _require_blobs(registry.blobs, manifest)
+            _record_metrics(session, version, new.judged)
+        reach("register: version entered")
+    reach("register: committed")
+    return version, is_new
+
+
+def _require_blobs(blobs: BlobStore, manifest: Manifest) -> None:
+    """Look, under the writers' lock, that garbage collection took nothing since it was stored."""
+    for digest in (manifest.digest(), *(file.sha256 for file in manifest.files)):
+        if not blobs.has(digest):
+            raise MissingBlobError(digest)
+
+
+def _record_metrics(session: Session, version: ModelVersion, judged: Judged) -> None:
+    for name, value in judged.metrics.items():
+        record_metric(
+            session,
+            Metric(
+                version_id=version.id,
+                kind="evaluation",
+                name=name,
+                value=value,
+                start=judged.start,
+                end=judged.end,
+                variant="holdout",
+                rows=judged.rows,
+                basis=version.digest,
+            ),
+        )
