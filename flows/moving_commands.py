@@ -1,0 +1,49 @@
+"""The commands export and import: a model from one registry to another."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from flows.console import print_facts, print_json, progress
+from flows.place import current_home
+
+
+def run_export(model: str, path: Path, as_json: bool) -> None:
+    """Export a model and print what was written."""
+    from registry.exporting import export_model
+
+    with current_home().open_registry() as registry, progress(f"exporting {model}"):
+        written = export_model(registry, model, path)
+    if as_json:
+        print_json(asdict(written) | {"path": str(written.path)})
+        return
+    print_facts(
+        [
+            ("model", written.model),
+            ("written to", str(written.path)),
+            ("versions", written.versions),
+            ("events", written.events),
+            ("blobs", f"{written.blobs:,} of {written.size_bytes:,} bytes together"),
+            ("head of its chain", written.head),
+        ]
+    )
+
+
+def run_import(path: Path, as_json: bool) -> None:
+    """Import a model and print what came, or that it is here already."""
+    from registry.importing import import_model
+
+    with current_home().open_registry() as registry, progress(f"importing {path.name}"):
+        imported = import_model(registry, path)
+    if as_json:
+        print_json(imported)
+        return
+    print_facts(
+        [
+            ("model", imported.model),
+            ("imported", "yes" if imported.new else "nothing to do: its history is here already"),
+            ("versions", imported.versions),
+            ("events", imported.events),
+            ("blobs", imported.blobs),
+            ("head of the export", imported.head),
+        ]
+    )

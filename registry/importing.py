@@ -1,0 +1,204 @@
+"""Importing a model: the whole export is checked and rehearsed, only then anything is written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from registry.approvals import Approval, approval_digest
+from registry.archive import Caps, refusal, stage
+from registry.audit import check_model
+from registry.blobs import BlobStore
+from registry.errors import AuditError, ImportRefusedError, MissingBlobError
+from registry.events import Event, append_event
+from registry.incoming import Incoming, read_incoming
+from registry.models import RegisteredModel
+from registry.records import TABLES, Record, resolve_record
+from registry.runs import Run, ScoredPartition
+from registry.store import Registry
+from registry.versions import ModelVersion
+
+CAPS = Caps()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did."""
+
+    model: str
+    new: bool  # False: it was here already
+    versions: int
+    events: int
+    blobs: int
+    head: str  # hash of the exported chain's last event
+
+
+def import_model(registry: Registry, path: Path, caps: Caps = CAPS) -> Imported:
+    """Bring the model exported to ``path`` into ``registry``, or refuse it whole.
+
+    Everything is checked in a staging folder first, where the rows are also entered into a
+    database of their own and audited. Then blobs are stored, then all rows in one transaction,
+    with an ``imported`` event at the end of the chain. Nothing in a blob is run or unpickled.
+
+    Args:
+        registry: where to.
+        path: a folder, or a file that ends in .tar or .tar.gz.
+        caps: how much it may hold.
+
+    Raises:
+        ImportRefusedError: it is damaged, hostile, or of another model of a name used here.
+        StoreError: the blob store cannot be written.
+    """
+    with TemporaryDirectory(prefix="pilotline-import-") as folder:
+        staging = Path(folder) / "members"
+        staging.mkdir()
+        try:
+            incoming = read_incoming(stage(path, staging, caps), caps)
+        except OSError as err:
+            raise refusal(path, f"it cannot be read ({err.strerror})") from err
+        with registry.read() as session:
+            here = _is_here(session, incoming)
+        if not here:
+            _rehearse(registry.blobs, incoming, Path(folder) / "rehearsal.db")
+            _put_blobs(registry.blobs, incoming)
+            with registry.write() as session:
+                here = _is_here(session, incoming)
+                if not here:
+                    _enter(session, incoming)
+                    _require_blobs(registry.blobs, incoming)
+    rows = incoming.rows
+    counts = (len(rows["versions"]), len(rows["events"]), len(incoming.staged.blobs))
+    return Imported(incoming.name, not here, *counts, incoming.head[1])
+
+
+def _is_here(session: Session, incoming: Incoming) -> bool:
+    """Tell whether the exported history is part of the registry's own already; reads only.
+
+    Raises:
+        ImportRefusedError: another history has the model's name, or a run's id.
+    """
+    seq, head = incoming.head
+    query = select(RegisteredModel.id).where(RegisteredModel.name == incoming.name)
+    if session.scalars(query).first() is not None:
+        event = select(Event.hash).where(Event.chain == incoming.name, Event.seq == seq)
+        if session.scalars(event).first() == head:
+            return True
+        raise refusal(
+            incoming.staged.source,
+            f"a model {incoming.name!r} is registered here, and its history has not event {seq} "
+            f"{head[:12]}",
+            "Histories are not mixed: import it into another registry.",
+        )
+    known = set(session.scalars(select(Run.id)))
+    for run in incoming.rows["runs"]:
+        if run["id"] in known:
+            raise refusal(incoming.staged.source, f"a run {run['id']!r} is registered here")
+    return False
+
+
+def _rehearse(blobs: BlobStore, incoming: Incoming, database: Path) -> None:
+    """Enter the rows into a database of their own, and audit what comes of it.
+
+    Raises:
+        ImportRefusedError: a table does not take them, or they are not what the events say.
+    """
+    source = incoming.staged.source
+    with Registry(f"sqlite:///{database}", blobs) as rehearsal:
+        try:
+            with rehearsal.write() as session:
+                model_id = _enter(session, incoming)
+                check_model(session, model_id, incoming.name)
+        except SQLAlchemyError as err:
+            cause = getattr(err, "orig", None) or type(err).__name__
+            raise refusal(source, f"its rows contradict each other ({cause})") from err
+        except AuditError as err:
+            raise refusal(source, f"{err.thing} of {err.chain!r}: {err.problem}") from err
+        # An event may hold any JSON: a fact that is not there, or not of its kind, is a fault.
+        except (ValueError, LookupError, TypeError, AttributeError) as err:
+            if isinstance(err, ImportRefusedError):
+                raise
+            raise refusal(source, f"its events do not say what they must ({err!r})") from err
+
+
+def _put_blobs(blobs: BlobStore, incoming: Incoming) -> None:
+    for digest in sorted(incoming.staged.blobs):
+        blobs.put((incoming.staged.folder / digest).read_bytes())
+
+
+def _require_blobs(blobs: BlobStore, incoming: Incoming) -> None:
+    """Look, under the writers' lock, that garbage collection took nothing since it was stored."""
+    for digest in incoming.staged.blobs:
+        if not blobs.has(digest):
+            raise MissingBlobError(digest)
+
+
+def _enter(session: Session, incoming: Incoming) -> int:
+    """Add every row and the event of the import, return the model's id; the caller commits."""
+    model = RegisteredModel(**incoming.model)
+    session.add(model)
+    session.flush()
+    ids: dict[str, dict[Any, int]] = {"event_id": {}, "approval_id": {}, "version_id": {}}
+    ids["parent_id"] = ids["version_id"]
+    for name, table in TABLES.items():
+        rows = incoming.rows[name]
+        if table is ModelVersion:  # one by one: a parent is among those before
+            for row in rows:
+                version = ModelVersion(model_id=model.id, **resolve_record(row, ids))
+                session.add(version)
+                session.flush()
+                ids["version_id"][version.number] = version.id
+            continue
+        own = {"model_id": model.id} if "model_id" in table.__table__.columns else {}
+        resolved = [own | resolve_record(row, ids) for row in rows]
+        if resolved:
+            session.execute(insert(table), resolved)
+        _learn_ids(session, table, model.id, ids)
+    session.add_all(_claimed_partitions(model.id, incoming.rows["runs"]))
+    seq, head = incoming.head
+    body = {
+        "head": {"seq": seq, "hash": head},
+        "versions": len(incoming.rows["versions"]),
+        "model": incoming.name,
+    }
+    append_event(session, model.id, "imported", body)
+    return model.id
+
+
+def _learn_ids(
+    session: Session, table: type[Any], model_id: int, ids: dict[str, dict[Any, int]]
+) -> None:
+    """Keep the ids that the database gave to what later rows refer to."""
+    if table is Event:
+        query = select(Event.seq, Event.id).where(Event.model_id == model_id)
+        ids["event_id"].update(session.execute(query).tuples().all())
+    elif table is Approval:
+        mine = Approval.version_id.in_(ids["version_id"].values())
+        for approval in session.scalars(select(Approval).where(mine)):
+            ids["approval_id"][approval_digest(approval)] = approval.id
+
+
+def _claimed_partitions(model_id: int, runs: list[Record]) -> list[ScoredPartition]:
+    """Return the last claim of each partition, showing no run: the predictions are not here.
+
+    A scoring here must get a higher epoch than any in the history, or it would count as late.
+    """
+    last: dict[tuple[str, object], Record] = {}
+    for run in runs:
+        key = (run["variant"], run["date"])
+        if key not in last or run["epoch"] > last[key]["epoch"]:
+            last[key] = run
+    return [
+        ScoredPartition(
+            model_id=model_id,
+            variant=run["variant"],
+            date=run["date"],
+            epoch=run["epoch"],
+            claimed_by=run["id"],
+            visible_run=None,
+        )
+        for run in last.values()
+    ]

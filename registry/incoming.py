@@ -1,0 +1,211 @@
+"""A staged export, decoded and checked against itself; no database is asked, nothing is run."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from packaging.specifiers import SpecifierSet
+
+from registry.approvals import Approval, approval_digest
+from registry.archive import INDEX, Caps, Staged, refusal
+from registry.blobs import DIGEST
+from registry.consumers import EMAIL, ENVIRONMENT, WEBHOOKS
+from registry.errors import ImportRefusedError, NameRefusedError
+from registry.events import Event, first_misfit
+from registry.exporting import FORMAT
+from registry.manifest import ROLES, Manifest, decode_manifest
+from registry.models import RegisteredModel
+from registry.names import check_name
+from registry.records import TABLES, Record, decode_record
+from registry.strict_json import decode_strictly
+
+RUN = re.compile(r"\d{8}-[0-9a-f]{12}")  # what claim_partition names a run
+VERIFIED = ("version", "passed", "summary", "platform", "isolation")
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A checked export."""
+
+    staged: Staged
+    model: Record
+    rows: dict[str, list[Record]]  # by table; references are names
+    head: tuple[int, str]
+
+    @property
+    def name(self) -> str:
+        """The model."""
+        name: str = self.model["name"]
+        return name
+
+
+def read_incoming(staged: Staged, caps: Caps) -> Incoming:
+    """Return what ``staged`` holds if it agrees with itself in every part.
+
+    Raises:
+        ImportRefusedError: it does not; the first fault, by name.
+    """
+    try:
+        index = decode_strictly(staged.read(INDEX, caps.json_bytes))
+        incoming = _decode(staged, index)
+        _check_names(incoming)
+        bodies = _check_chain(incoming)
+        _check_evidence(incoming, bodies)
+        _check_blobs(incoming, index["blobs"], caps)
+    except ImportRefusedError:
+        raise
+    # A chain may hold any JSON: a fact that is not there, or not of its kind, is a fault as well.
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
+        raise refusal(staged.source, f"{INDEX!r}: {err}") from err
+    return incoming
+
+
+def _decode(staged: Staged, index: Any) -> Incoming:
+    keys = {"format", "model", "head", "blobs", *TABLES}
+    if not isinstance(index, dict) or index.get("format") != FORMAT or set(index) != keys:
+        raise ValueError(f"expected format {FORMAT!r} with exactly its keys")
+    rows: dict[str, list[Record]] = {}
+    for name, table in TABLES.items():
+        rows[name] = []
+        for number, record in enumerate(index[name]):
+            try:
+                rows[name].append(decode_record(table, record))
+            except ValueError as err:
+                raise ValueError(f"{name} {number}: {err}") from err
+    head = (index["head"]["seq"], index["head"]["hash"])
+    return Incoming(staged, decode_record(RegisteredModel, index["model"]), rows, head)
+
+
+def _check_names(incoming: Incoming) -> None:
+    rows = incoming.rows
+    names = [incoming.name, *(row["dataset"] for row in rows["training_partitions"])]
+    for name in (*names, *(row["dataset"] for row in rows["runs"])):
+        try:
+            check_name(name)
+        except NameRefusedError as err:
+            raise ValueError(str(err)) from err
+    for run in rows["runs"]:
+        if not RUN.fullmatch(run["id"]):
+            raise ValueError(f"{run['id']!r} is no run's id")
+    lists = [incoming.model["tags"], *(row["features"] for row in rows["versions"])]
+    if not all(isinstance(item, str) for text in lists for item in _list(text)):
+        raise ValueError("expected tags and features as lists of texts")
+    for consumer in rows["consumers"]:
+        SpecifierSet(consumer["needs"])
+        _check_contact(consumer["contact"])
+
+
+def _list(text: str) -> list[Any]:
+    value = json.loads(text)
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {type(value).__name__}")
+    return value
+
+
+def _check_contact(contact: str) -> None:
+    """Refuse what add_consumer would: no message may go where a stranger's export says."""
+    if EMAIL.fullmatch(contact) or ENVIRONMENT.fullmatch(contact):
+        return
+    address = urlsplit(contact)
+    if address.scheme not in WEBHOOKS or not address.hostname or "@" in address.netloc:
+        raise ValueError("a consumer's contact is no mail address, no web hook and no variable")
+
+
+def _check_chain(incoming: Incoming) -> list[tuple[Record, Record]]:
+    """Return each event and its facts, if the chain verifies to its head."""
+    events = incoming.rows["events"]
+    wrong = first_misfit(Event(**event) for event in events)
+    if wrong is not None:
+        raise ValueError(f"event {wrong} does not fit the chain: it is missing, edited or moved")
+    if not events or (events[-1]["seq"], events[-1]["hash"]) != incoming.head:
+        raise ValueError("the chain does not end with its head: it was cut")
+    if {event["chain"] for event in events} != {incoming.name}:
+        raise ValueError(f"an event is not of {incoming.name!r}")
+    bodies = [(event, decode_strictly(event["body"].encode())) for event in events]
+    if not all(isinstance(facts, dict) for _, facts in bodies):
+        raise ValueError("an event's body is no JSON object")
+    return bodies
+
+
+def _check_evidence(incoming: Incoming, bodies: list[tuple[Record, Record]]) -> None:
+    """Compare with the events what must not be had without one."""
+    rows = incoming.rows
+    numbers = [(_number(row), row["digest"]) for row in rows["versions"]]
+    told = [(f["version"], f["digest"]) for e, f in bodies if e["kind"] == "registered"]
+    _same("versions", numbers, told)
+    _same("statuses", (row["version"] for row in rows["statuses"]), (n for n, _ in numbers))
+    given = []
+    for row in rows["approvals"]:
+        facts = {name: value for name, value in row.items() if name != "version"}
+        given.append((row["version"], row["manifest_digest"], approval_digest(Approval(**facts))))
+    decided = [(f["version"], f["digest"], f["approval"]) for _, f in bodies if "approval" in f]
+    _same("approvals", given, decided)
+    promoted = [(e, f) for e, f in bodies if e["kind"] == "promoted"]
+    used = [(a["approval"], e["seq"]) for e, f in promoted for a in f["approvals"]]
+    _same("uses of approvals", ((r["approval"], r["event"]) for r in rows["approval_uses"]), used)
+    verified = [
+        (*(f[name] for name in VERIFIED), f["report"]) for e, f in bodies if e["kind"] == "verified"
+    ]
+    found = [
+        (*(row[name] for name in VERIFIED), row["report_digest"]) for row in rows["verifications"]
+    ]
+    _same("verifications", found, verified)
+
+
+def _same(what: str, present: Iterable[object], told: Iterable[object]) -> None:
+    if Counter(present) != Counter(told):
+        raise ValueError(f"{what}: the events say something else than the rows")
+
+
+def _number(row: Record) -> str:
+    return f"{row['major']}.{row['minor']}.{row['patch']}"
+
+
+def _check_blobs(incoming: Incoming, listed: Any, caps: Caps) -> None:
+    """Compare the files with their list, and the list with what the rows reach."""
+    staged, rows = incoming.staged, incoming.rows
+    for digest in sorted(staged.blobs.keys() ^ set(listed)):
+        there = "is not listed" if digest in staged.blobs else "is missing"
+        raise refusal(staged.source, f"blob {digest!r} {there}")
+    wanted: dict[str, int] = {}
+    for version in rows["versions"]:
+        manifest = _manifest(incoming, version["digest"], caps)
+        for file in manifest.files:
+            if staged.blobs.get(file.sha256) != file.size:
+                raise refusal(
+                    staged.source,
+                    f"file {file.path!r} of {_number(version)} is missing or not {file.size} bytes",
+                )
+        wanted |= {version["digest"]: 0} | {file.sha256: file.size for file in manifest.files}
+    optional = {row["report_digest"] for row in rows["verifications"]}
+    optional |= {row["profile_digest"] for row in rows["run_outcomes"]}
+    for digest in sorted(staged.blobs.keys() - wanted.keys() - optional):
+        raise refusal(staged.source, f"blob {digest!r} belongs to nothing in the export")
+    if listed != staged.blobs:
+        raise ValueError("the list of blobs says other sizes than they have")
+
+
+def _manifest(incoming: Incoming, digest: str, caps: Caps) -> Manifest:
+    """Return a version's manifest, its names and kinds checked as well as its form."""
+    if digest not in incoming.staged.blobs:
+        raise refusal(incoming.staged.source, f"manifest {digest!r} is missing")
+    data = incoming.staged.read(digest, caps.json_bytes)
+    decode_strictly(data)
+    manifest = decode_manifest(data)
+    if manifest.model != incoming.name:
+        raise ValueError(f"manifest {digest[:12]} is of model {manifest.model!r}")
+    paths = [file.path for file in manifest.files]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"manifest {digest[:12]} names a path twice")
+    for file in manifest.files:
+        parts = file.path.split("/")
+        sound = file.role in ROLES and type(file.size) is int and DIGEST.fullmatch(file.sha256)
+        if not sound or {"", ".", ".."} & set(parts) or "\\" in file.path or "\0" in file.path:
+            raise ValueError(f"manifest {digest[:12]} names {file.path!r}, no file of a version")
+    if not all(isinstance(text, str) for text in (manifest.interpreter, manifest.platform)):
+        raise ValueError(f"manifest {digest[:12]} names no interpreter or platform")
+    return manifest

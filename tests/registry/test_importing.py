@@ -1,0 +1,341 @@
+"""Imports: a model arrives whole with its history, or nothing of it does."""
+
+import hashlib
+import json
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from registry import Registry
+from registry.aliases import set_challenger
+from registry.audit import check_model
+from registry.base import Base
+from registry.canonical import canonical_json
+from registry.consumers import NewConsumer, add_consumer
+from registry.errors import ImportRefusedError
+from registry.events import list_events
+from registry.exporting import describe_model, export_model
+from registry.importing import import_model
+from registry.manifest import decode_manifest
+from registry.models import get_model
+from registry.numbering import Release as Released
+from registry.registration import Registration, register
+from registry.reigns import Reign, reigns
+from registry.resolution import champion
+from registry.runs import (
+    Claim,
+    Ending,
+    claim_partition,
+    end_run,
+    list_runs,
+    record_teardown,
+    visible_runs,
+)
+
+NAME = "flight-delay"
+DAY = date(2013, 1, 1)
+
+Make = Callable[..., Registration]
+Release = Callable[..., Reign]
+
+
+@pytest.fixture
+def source(tmp_path: Path, empty_database: Path) -> Iterator[Registry]:
+    """Return the registry to export from."""
+    shutil.copy(empty_database, tmp_path / "source.db")
+    with Registry(f"sqlite:///{tmp_path / 'source.db'}", tmp_path / "source-blobs") as opened:
+        yield opened
+
+
+@pytest.fixture
+def lived(source: Registry, registration: Make, release: Release, claim: Claim) -> Registry:
+    """Return a registry whose model was released, scored, retrained and given a consumer."""
+    first = register(source, registration())[0]
+    with source.write() as session:
+        release(session, first)
+        add_consumer(session, NAME, NewConsumer("planners", "ops@example.org", ">=1"))
+        for _ in range(3):  # the last has the highest epoch
+            run = claim_partition(session, first, claim)
+            profile = source.blobs.put(b"a profile")
+            end_run(session, run, Ending("succeeded", 842, profile_digest=profile, table_version=0))
+        record_teardown(session, run, 0.5, True)
+    manifest = decode_manifest(source.blobs.get(first.digest))
+    parent = (first, Released(manifest, registration().contract))
+    second = register(source, registration("second", parent=parent, notes="Second."))[0]
+    with source.write() as session:
+        set_challenger(session, second, "newer")
+    return source
+
+
+@pytest.fixture
+def folder(lived: Registry, tmp_path: Path) -> Path:
+    """Return an export of the model that lived."""
+    return export_model(lived, NAME, tmp_path / "out").path
+
+
+@pytest.fixture
+def target(tmp_path: Path, empty_database: Path) -> Iterator[Registry]:
+    """Return an empty registry, of one kind only."""
+    shutil.copy(empty_database, tmp_path / "target.db")
+    with Registry(f"sqlite:///{tmp_path / 'target.db'}", tmp_path / "target-blobs") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz"])
+def test_an_imported_model_has_the_history_and_champion_it_had(
+    lived: Registry, registry: Registry, tmp_path: Path, suffix: str
+) -> None:
+    written = export_model(lived, NAME, tmp_path / f"moved{suffix}")
+    imported = import_model(registry, written.path)
+    with lived.read() as there, registry.read() as here:
+        told = list_events(there, get_model(there, NAME).id)
+        kept = list_events(here, get_model(here, NAME).id)
+        assert [event.hash for event in kept[:-1]] == [event.hash for event in told]
+        assert reigns(here, NAME) == reigns(there, NAME)
+        assert champion(here, NAME).digest == champion(there, NAME).digest
+    assert kept[-1].kind == "imported"
+    assert kept[-1].facts() == {
+        "head": {"seq": written.events, "hash": written.head},
+        "versions": 2,
+        "model": NAME,
+    }
+    assert (imported.new, imported.head) == (True, written.head)
+
+
+def test_an_imported_model_passes_the_audit(folder: Path, registry: Registry) -> None:
+    import_model(registry, folder)
+    with registry.read() as session:
+        assert check_model(session, get_model(session, NAME).id, NAME)
+
+
+def test_only_the_imported_event_tells_a_second_export_from_the_first(
+    lived: Registry, folder: Path, registry: Registry
+) -> None:
+    import_model(registry, folder)
+    with lived.read() as there, registry.read() as here:
+        first, second = describe_model(there, NAME), describe_model(here, NAME)
+    assert second["events"].pop()["kind"] == "imported"
+    first.pop("head")
+    second.pop("head")
+    assert second == first
+
+
+def test_an_imported_model_can_be_moved_on(
+    folder: Path, registry: Registry, target: Registry, tmp_path: Path
+) -> None:
+    import_model(registry, folder)
+    import_model(target, export_model(registry, NAME, tmp_path / "again.tar").path)
+    with target.read() as session:
+        assert len(list_events(session, get_model(session, NAME).id, "imported")) == 2
+
+
+def test_runs_come_as_history_and_no_partition_shows_one(
+    folder: Path, registry: Registry, claim: Claim
+) -> None:
+    import_model(registry, folder)
+    with registry.write() as session:
+        version = champion(session, NAME)
+        assert len(list_runs(session, version)) == 3
+        assert visible_runs(session, version.model_id, "production", DAY, DAY) == {}
+        run = claim_partition(session, version, claim)
+        end_run(session, run, Ending("succeeded", 842, table_version=0))
+        assert visible_runs(session, version.model_id, "production", DAY, DAY) == {DAY: run}
+        check_model(session, version.model_id, NAME)
+
+
+def test_the_same_export_twice_changes_nothing(folder: Path, target: Registry) -> None:
+    import_model(target, folder)
+    before = _rows(target)
+    assert import_model(target, folder).new is False
+    assert _rows(target) == before
+
+
+def test_another_history_of_the_same_name_is_refused(
+    folder: Path, target: Registry, registration: Make
+) -> None:
+    register(target, registration("mine"))
+    before = (_rows(target), _blobs(target))
+    with pytest.raises(ImportRefusedError, match="Histories are not mixed"):
+        import_model(target, folder)
+    assert (_rows(target), _blobs(target)) == before
+
+
+class _Marker:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., int], tuple[Path, str]]:
+        return Path.write_text, (self.path, "unpickled")
+
+
+def test_a_pickle_is_moved_and_never_loaded(
+    source: Registry, target: Registry, registration: Make, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    data = pickle.dumps(_Marker(marker))
+    new = registration()
+    contents = {**new.contents, "artifact/model.pkl": ("model", data)}
+    register(source, replace(new, contents=contents))
+    import_model(target, export_model(source, NAME, tmp_path / "moved").path)
+    assert target.blobs.get(hashlib.sha256(data).hexdigest()) == data
+    assert not marker.exists()
+    pickle.loads(data)
+    assert marker.exists()  # it would have shown
+
+
+def _edit_index(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "export.json"
+    index = json.loads(path.read_bytes())
+    edit(index)
+    path.write_bytes(canonical_json(index))
+
+
+def _last(kind: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def find(index: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = index[kind][-1]
+        return found
+
+    return find
+
+
+FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "another format": (lambda i: i.update(format="pilotline-export/2"), "expected format"),
+    "an unknown key": (lambda i: i.update(more=[]), "exactly its keys"),
+    "a reserved name": (lambda i: i["model"].update(name="con"), "'con'"),
+    "a name with a slash": (lambda i: i["model"].update(name="../x"), "'../x'"),
+    "a row with an unknown key": (lambda i: _last("runs")(i).update(id2=1), "runs 2: expected"),
+    "a text for a number": (lambda i: _last("runs")(i).update(epoch="3"), "'epoch' as int"),
+    "a true for a number": (lambda i: _last("runs")(i).update(epoch=True), "'epoch' as int"),
+    "a number too large": (lambda i: _last("runs")(i).update(epoch=2**40), "'epoch' from 0"),
+    "a text too long": (lambda i: _last("runs")(i).update(variant="v" * 81), "at most 80"),
+    "another zone": (
+        lambda i: i["model"].update(created_at="2026-11-21T09:00:00+01:00"),
+        "in UTC",
+    ),
+    "a run's id with a path": (lambda i: _last("runs")(i).update(id="../../etc"), "run's id"),
+    "an edited event": (lambda i: i["events"][2].update(body="{}"), "event 3 does not fit"),
+    "a deleted event": (lambda i: i["events"].pop(3), "event 4 does not fit"),
+    "a cut tail": (lambda i: i["events"].pop(), "it was cut"),
+    "another head": (lambda i: i["head"].update(hash="0" * 64), "it was cut"),
+    "another digest": (lambda i: i["versions"][0].update(digest="0" * 64), "versions: the events"),
+    "another author": (lambda i: i["versions"][0].update(author="me@example.org"), "Author of"),
+    "another status": (lambda i: i["statuses"][1].update(status="approved"), "Status of version"),
+    "an edited approval": (lambda i: _last("approvals")(i).update(approver="me"), "approvals: "),
+    "a missing approval": (lambda i: i["approvals"].pop(), "approvals: the events"),
+    "an unused approval": (lambda i: i["approval_uses"].pop(), "uses of approvals: "),
+    "a verification that passed": (
+        lambda i: _last("verifications")(i).update(summary="all well"),
+        "verifications: the events",
+    ),
+    "a moved alias": (
+        lambda i: i["aliases"][0].update(version="1.0.0"),
+        "Alias challenger",
+    ),
+    "an alias of an unknown version": (
+        lambda i: i["aliases"][1].update(version="9.0.0"),
+        "known version, got '9.0.0'",
+    ),
+    "a consumer elsewhere": (
+        lambda i: i["consumers"][0].update(contact="json://evil.example/"),
+        "Consumer planners",
+    ),
+    "a contact that is none": (
+        lambda i: i["consumers"][0].update(contact="file:///etc/passwd"),
+        "contact is no mail address",
+    ),
+    "a parent after its child": (
+        lambda i: i["versions"].reverse(),
+        "known parent",
+    ),
+    "a run of two outcomes": (
+        lambda i: i["run_outcomes"].append(i["run_outcomes"][0]),
+        "contradict each other",
+    ),
+    "a failed run that succeeded": (
+        lambda i: i["run_outcomes"][0].update(rows=7),
+        "Run ",
+    ),
+    "a list of blobs without one": (lambda i: i["blobs"].popitem(), "is not listed"),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_forged_record_is_refused_whole(folder: Path, target: Registry, what: str) -> None:
+    edit, told = FORGED[what]
+    _edit_index(folder, edit)
+    _refused(target, folder, told)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b'{"format":1,"format":1}', "'format' twice"),
+        (b'{"format":NaN}', "got NaN"),
+        (b"[" * 65 + b"]" * 65, "nested at most 64 deep"),
+        (b'{"format": 1}', "canonical JSON"),
+        (b'{"format":', "Expecting value"),
+        (b'{"format":"\\ud800"}', "surrogates not allowed"),
+        (b"\xff\xfe", "decode"),
+    ],
+)
+def test_json_that_readers_could_read_differently_is_refused_whole(
+    folder: Path, target: Registry, raw: bytes, told: str
+) -> None:
+    (folder / "export.json").write_bytes(raw)
+    _refused(target, folder, told)
+
+
+def test_a_blob_that_belongs_to_nothing_is_refused_whole(folder: Path, target: Registry) -> None:
+    digest = hashlib.sha256(b"stray").hexdigest()
+    (folder / "blobs" / digest[:2]).mkdir(exist_ok=True)
+    (folder / "blobs" / digest[:2] / digest).write_bytes(b"stray")
+    _edit_index(folder, lambda index: index["blobs"].update({digest: 5}))
+    _refused(target, folder, "belongs to nothing")
+
+
+def test_a_blob_that_a_manifest_names_must_be_there(folder: Path, target: Registry) -> None:
+    digest = hashlib.sha256(b"trained on first").hexdigest()
+    (folder / "blobs" / digest[:2] / digest).unlink()
+    _edit_index(folder, lambda index: index["blobs"].pop(digest))
+    _refused(target, folder, "'artifact/model' of 1.0.0 is missing")
+
+
+@pytest.mark.parametrize("path", ["../model.py", "/model.py", "a//b", "a/./b", "a\\b"])
+def test_a_manifest_that_names_an_odd_path_is_refused_whole(
+    source: Registry, target: Registry, registration: Make, tmp_path: Path, path: str
+) -> None:
+    new = registration()
+    register(source, replace(new, contents={path: ("model", b"x")}))
+    _refused(target, export_model(source, NAME, tmp_path / "out").path, "no file of a version")
+
+
+def _refused(target: Registry, path: Path, told: str) -> None:
+    """Import ``path``, which must fail with ``told`` in the message and leave nothing."""
+    with pytest.raises(ImportRefusedError) as refused:
+        import_model(target, path)
+    assert told in str(refused.value)
+    assert _blobs(target) == set()
+    assert not any(_rows(target).values())
+
+
+def _blobs(registry: Registry) -> set[str]:
+    return {blob.digest for blob in registry.blobs.list()}
+
+
+def _rows(registry: Registry) -> dict[str, int]:
+    """Return how many rows each table of facts or state has."""
+    with registry.read() as session:
+        return {
+            table.name: session.scalar(select(func.count()).select_from(table)) or 0
+            for table in Base.metadata.sorted_tables
+            if table.name != "registry_info"
+        }
