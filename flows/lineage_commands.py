@@ -1,0 +1,88 @@
+"""The commands lineage and replay: where something came from, and whether it comes again."""
+
+from dataclasses import asdict
+from datetime import date
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from flows.console import out, print_facts, print_json, show
+from flows.place import current_home
+
+if TYPE_CHECKING:
+    from tasks.replaying import Difference
+
+
+def show_lineage(
+    reference: str, day: date | None, key: str | None, digest: str | None, as_json: bool
+) -> None:
+    """Print a lineage: a tree, or OpenLineage events."""
+    from flows.lineage_tree import draw_lineage
+    from tasks.lineage import Question, trace_lineage
+    from tasks.openlineage import describe_events
+
+    home = current_home()
+    with home.open_registry() as registry:
+        traced = trace_lineage(registry, home, Question(reference, day, key, digest))
+    if as_json:
+        print_json(describe_events(traced))
+        return
+    for tree in draw_lineage(traced):
+        out.print(tree, soft_wrap=False)
+
+
+def run_replay(run_id: str, as_json: bool) -> int:
+    """Replay a run; return the exit status."""
+    from flows.at_server import flow_run
+    from tasks.replaying import find_replayable
+
+    with current_home().open_registry() as registry:
+        find_replayable(registry, run_id)  # a run that cannot be is told before a server is started
+    with flow_run(f"replaying {run_id}"):
+        from flows.replay import replay
+
+        replayed = replay(run_id)
+    if as_json:
+        print_json(asdict(replayed, dict_factory=_finite))
+        return 0 if replayed.equal else 1
+    figures = replayed.figures
+    facts: list[tuple[str, object]] = [
+        ("run", replayed.run_id),
+        ("version", f"{replayed.model} {replayed.number}"),
+        ("predictions", f"{replayed.variant} {replayed.date}"),
+        ("verdict", "equal, bit by bit" if replayed.equal else "NOT EQUAL"),
+        ("compared with", replayed.compared_with),
+        (
+            "rows",
+            f"{show(figures.recorded)} recorded, {show(figures.replayed)} replayed, "
+            f"{show(figures.differing)} differing",
+        ),
+        ("largest gap", f"{figures.largest!r} between two numbers"),
+        ("isolation", f"tier {replayed.isolation}"),
+    ]
+    if figures.first is not None:
+        facts += _describe(figures.first)
+    print_facts(facts)
+    return 0 if replayed.equal else 1
+
+
+def _describe(first: "Difference") -> list[tuple[str, object]]:
+    """Return the first difference; numbers to their last digit."""
+    key = ", ".join(f"{name}={value}" for name, value in first.key.items())
+    return [
+        ("first at", key),
+        ("  column", first.column or "the whole row"),
+        ("  recorded", _exact(first.recorded)),
+        ("  replayed", _exact(first.replayed)),
+    ]
+
+
+def _finite(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a dataclass's fields; JSON has no word for NaN and infinity, so they become text."""
+    return {
+        name: str(value) if isinstance(value, float) and not isfinite(value) else value
+        for name, value in items
+    }
+
+
+def _exact(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
