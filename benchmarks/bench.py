@@ -52,6 +52,11 @@ def main() -> None:
         ):
             say(f"measuring {what} ...")
             rows += measure(home)
+    print_table(rows)
+
+
+def print_table(rows: list[Row]) -> None:
+    """Print what was measured."""
     table = Table(box=SIMPLE_HEAD)
     for name in ("measure", "found", "limit", "within"):
         table.add_column(name, overflow="fold")
