@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from flows.at_server import announce, at_server, flow_run, no_heartbeat
@@ -106,16 +106,28 @@ def run_train(
 
 
 def run_decision(
-    model: str, version: str, gate: str, decision: str, approver: str, comment: str
+    model: str,
+    version: str,
+    gate: str,
+    decision: str,
+    approver: str,
+    code: str | None,
+    comment: str,
+    as_json: bool,
 ) -> None:
     """Record a decision and say what comes next."""
     from registry.approvals import Decision
+    from registry.approvers import Presence
     from tasks.gates import record_decision
 
     home = current_home()
     announce(home)
     said = Decision(gate, decision, approver, comment)
-    decided = record_decision(home, model, version, said)
+    presence = Presence(approver, code) if code else None
+    decided = record_decision(home, model, version, said, presence)
+    if as_json:
+        print_json(asdict(decided))
+        return
     word = {"approve": "approved", "reject": "rejected"}[decision]
     before = "" if decided.new else " already"
     out.print(
@@ -126,13 +138,19 @@ def run_decision(
         out.print(f"Next: pilotline release {model} {version}")
 
 
-def run_release(model: str, version: str, as_json: bool) -> int:
+def run_release(
+    model: str, version: str, effective_from: datetime | None, break_consumers: str, as_json: bool
+) -> int:
     """Advance a release; return the exit status."""
+    from flows.people_commands import deliver_due
+
     _check_version(model, version)
     with flow_run(f"releasing {model} {version}"):
         from flows.release import release
 
-        released = release(model, version)
+        released = release(model, version, effective_from, break_consumers)
+    if released.state == "champion":
+        deliver_due()
     if as_json:
         print_json(asdict(released))
     else:
@@ -310,7 +328,7 @@ def _find_unchanged(model: str, day: date, shadow: str | None) -> Any:
 
 
 def _check_champion(model: str) -> None:
-    from registry.promotions import champion
+    from registry.resolution import champion
 
     with current_home().open_registry() as registry, registry.read() as session:
         champion(session, model)

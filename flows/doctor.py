@@ -89,6 +89,7 @@ def _registry(home: Home) -> str:
 
 def _blobs(home: Home) -> str:
     with home.open_registry() as registry:
+        registry.blobs.check()
         registry.blobs.get(registry.blobs.put(b"pilotline doctor\n"))
     return f"written and read back in {home.blobs}"
 

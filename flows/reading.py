@@ -131,14 +131,15 @@ def show_champions(
     rows = [
         (
             reign["version"],
-            local(reign["effective_from"]),
+            local(reign["effective_from"]) + (" (backdated)" if reign["backdated"] else ""),
             reign["previous"],
+            reign["kind"] + (f": {reign['reason']}" if reign["reason"] else ""),
             ", ".join(f"{a['gate']}: {a['by']} ({a['identity']})" for a in reign["approvals"]),
             reign["digest"][:12],
         )
         for reign in found
     ]
-    columns = ["champion", "from", "before", "approved by", "digest"]
+    columns = ["champion", "from", "before", "how", "approved by", "digest"]
     print_table(f"Champions of {model}", columns, rows)
 
 

@@ -1,11 +1,13 @@
 """Take a version through review, verification and go-live to champion."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from prefect import flow
 
 from flows.events import emit
 from flows.place import current_home
+from registry.promotions import Wish
 from tasks.steps import (
     Gate,
     check_evaluation,
@@ -28,8 +30,17 @@ class Released:
 
 
 @flow(flow_run_name="release-{model}-{version}")
-def release(model: str, version: str) -> Released:
-    """Advance as far as the recorded decisions allow; call it again after each of them."""
+def release(
+    model: str, version: str, effective_from: datetime | None = None, break_consumers: str = ""
+) -> Released:
+    """Advance as far as the recorded decisions allow; call it again after each of them.
+
+    Args:
+        model: the model.
+        version: the version.
+        effective_from: the business time from which a promotion counts; by default now.
+        break_consumers: why consumers may be broken by it.
+    """
     home = current_home()
     if is_champion(home, model, version):
         return Released(model, version, "champion", "champion already")
@@ -46,7 +57,7 @@ def release(model: str, version: str) -> Released:
     go_live = read_gate(home, model, version, "go-live")
     if go_live.state != "approved":
         return _stopped(model, version, go_live)
-    reign = promote_version(home, model, version)
+    reign = promote_version(home, model, version, Wish(effective_from, break_consumers))
     emit("version.promoted", model, {"version": version, "digest": reign.digest})
     return Released(
         model, version, "champion", f"now champion, approved by {review.by} and {go_live.by}"

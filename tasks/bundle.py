@@ -10,7 +10,7 @@ from typing import Any
 from registry import Registry
 from registry.manifest import Manifest, decode_manifest
 from registry.versions import ModelVersion
-from tasks.model_folder import FILES, ModelFolder, ModelSpec, read_model_folder
+from tasks.model_folder import FILES, OPTIONAL_FILES, ModelFolder, ModelSpec, read_model_folder
 
 ARTIFACT = "artifact/"  # where a version keeps the trained bytes
 
@@ -57,7 +57,7 @@ def load_bundle(registry: Registry, version: ModelVersion) -> Bundle:
     manifest = load_manifest(registry, version)
     files = {file.path: registry.blobs.get(file.sha256) for file in manifest.files}
     with TemporaryDirectory() as folder:
-        for path in FILES:
+        for path in (*FILES, *(path for path in OPTIONAL_FILES if path in files)):
             (Path(folder) / path).write_bytes(files[path])
         checked = read_model_folder(
             Path(folder), manifest.model, f"{manifest.model} {version.number}"

@@ -14,8 +14,9 @@ from registry.events import first_broken_event
 from registry.metrics import list_metrics
 from registry.models import RegisteredModel, get_model, list_models
 from registry.policy import GATES
-from registry.promotions import Reign, champion, reign_at, reigns
-from registry.references import resolve
+from registry.references import look_up
+from registry.reigns import Reign, reign_at, reigns
+from registry.resolution import champion
 from registry.runs import list_runs, teardown_of
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, learned_from, list_versions, model_of, status_of
@@ -81,7 +82,7 @@ def show_version(registry: Registry, name: str, reference: str) -> dict[str, Any
         UnknownModelError, UnknownVersionError, NoChampionError: nothing fits.
     """
     with registry.read() as session:
-        version = resolve(session, name, reference)
+        version = look_up(session, name, reference)
         facts = _describe_version(session, version)
         runs = list_runs(session, version)
         facts["runs"] = [
@@ -199,6 +200,11 @@ def show_history(
             "effective_from": reign.effective_from.isoformat(),
             "recorded_at": reign.recorded_at.isoformat(),
             "previous": reign.previous,
+            "kind": reign.kind,
+            "backdated": reign.backdated,
+            "reason": reign.reason,
+            "by": reign.by,
+            "event": reign.event,
             "approvals": reign.approvals,
             "policy": reign.policy,
         }

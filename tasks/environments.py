@@ -88,6 +88,26 @@ def built_environment(
             environment.teardown_s.append(time.perf_counter() - started)
 
 
+def install_tools(environment: Environment, model: str, lock: bytes, *, walled: bool) -> Path:
+    """Install what ``lock`` pins into a folder beside the environment and return that folder.
+
+    The environment itself stays what the model's own lock says.
+
+    Raises:
+        EnvironmentBuildError: a package is gone, has another hash or no wheel.
+    """
+    path, target = environment.folder / "tools.lock", environment.folder / "tools"
+    path.write_bytes(lock)
+    install = ["pip", "install", "--python", str(environment.python), "--target", str(target)]
+    install += ["--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    install += ["--link-mode", "hardlink" if walled else "copy", "-r", str(path)]
+    try:
+        _uv(model, [*install, "--offline"])
+    except EnvironmentBuildError:
+        _uv(model, install)
+    return target
+
+
 def sweep_scratch(scratch: Path) -> int:
     """Remove what processes that died left in ``scratch``; return how many folders."""
     removed = 0

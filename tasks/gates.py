@@ -1,9 +1,26 @@
-"""Decisions at the gates: the one way in, whichever face they come from."""
+"""Decisions at the gates and beyond: the one way in, whichever face they come from."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from sqlalchemy.orm import Session
+
+from registry import Registry
 from registry.approvals import Decision, decide
+from registry.approvers import Presence, act_present
+from registry.errors import ApproverError
+from registry.policy import Policy, tighten
+from registry.promotions import rollback
+from registry.reigns import Reign
+from registry.statuses import Retired, retire
+from registry.vault import Vault
+from registry.versions import ModelVersion, get_version
+from tasks.bundle import load_manifest
 from tasks.home import Home
+from tasks.model_folder import read_wishes
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -20,24 +37,106 @@ class Decided:
     new: bool  # False: the same person said the same before
 
 
-def record_decision(home: Home, name: str, number: str, said: Decision) -> Decided:
-    """Record what somebody decided at a gate, under the factory's policy.
+def record_decision(
+    home: Home, name: str, number: str, said: Decision, presence: Presence | None = None
+) -> Decided:
+    """Record what somebody decided at a gate, under the policy that holds for the version.
+
+    Args:
+        home: the home.
+        name: the model.
+        number: the version.
+        said: the decision.
+        presence: the one-time code of who decides, where one was given.
 
     Raises:
         UnknownModelError, UnknownVersionError: no such version.
-        ApprovalError: the person, the gate or the moment is wrong.
+        ApprovalError: the person, the code, the gate or the moment is wrong.
         PolicyError: the policy cannot be read.
     """
-    policy = home.load_policy()
-    with home.open_registry() as registry, registry.write() as session:
-        approval, new = decide(session, name, number, said, policy)
-        return Decided(
-            name,
-            number,
-            approval.gate,
-            approval.decision,
-            approval.approver,
-            approval.identity,
-            approval.digest(),
-            new,
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            version = get_version(session, name, number)
+        policy = policy_of(home, registry, version)
+        said = replace(said, identity="totp" if presence else "claimed")
+
+        def act(session: Session) -> Decided:
+            approval, new = decide(session, name, number, said, policy)
+            facts = (approval.gate, approval.decision, approval.approver, approval.identity)
+            return Decided(name, number, *facts, approval.digest(), new)
+
+        return _act(home, registry, presence, act)
+
+
+def policy_of(home: Home, registry: Registry, version: ModelVersion) -> Policy:
+    """Return the factory's policy with what the version's own ``model.toml`` tightens.
+
+    Raises:
+        PolicyError: the policy cannot be read, or the version asks for less than it.
+        MissingBlobError, DigestMismatchError: the version is damaged.
+    """
+    manifest = load_manifest(registry, version)
+    config = registry.blobs.get(manifest.file("model.toml").sha256)
+    where = f"model.toml of {manifest.model} {version.number}"
+    return tighten(home.load_policy(), where, read_wishes(config))
+
+
+def roll_back(
+    home: Home, name: str, reason: str, by: str, presence: Presence | None = None
+) -> Reign:
+    """Make the champion before the present one champion again.
+
+    Raises:
+        NoChampionError, VersionUnfitError: there is none to go back to, or it must not run.
+        ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
+    """
+    identity = _require_presence(home, by, presence)
+    with home.open_registry() as registry:
+        return _act(
+            home, registry, presence, lambda session: rollback(session, name, reason, by, identity)
         )
+
+
+def retire_version(
+    home: Home,
+    name: str,
+    number: str,
+    status: str,
+    reason: str,
+    by: str,
+    presence: Presence | None = None,
+) -> Retired:
+    """Deprecate, revoke or archive a version.
+
+    Raises:
+        UnknownModelError, UnknownVersionError: no such version.
+        VersionUnfitError: its present status forbids it.
+        ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
+    """
+    identity = _require_presence(home, by, presence)
+    with home.open_registry() as registry:
+        return _act(
+            home,
+            registry,
+            presence,
+            lambda session: retire(session, name, number, status, reason, by, identity),
+        )
+
+
+def _require_presence(home: Home, by: str, presence: Presence | None) -> str:
+    if presence is not None:
+        return "totp"
+    if home.load_policy().identity == "totp":
+        raise ApproverError(
+            by, "the policy asks for a one-time code", "Give --by NAME and --code CODE."
+        )
+    return "claimed"
+
+
+def _act(
+    home: Home, registry: Registry, presence: Presence | None, act: Callable[[Session], Done]
+) -> Done:
+    if presence is not None:
+        return act_present(registry, Vault(home.approval_key), presence, act)
+    with registry.write() as session:
+        return act(session)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from registry import Registry
 from registry.policy import Policy, load_policy
+from registry.vault import KEY_VARIABLE
 from tasks.errors import SettingsError
 
 
@@ -15,9 +16,10 @@ class Home:
 
     root: Path
     lab: Path
-    blobs: Path
+    blobs: Path | str  # a folder, or s3://bucket/prefix
     lake: Path
     registry_url: str = field(repr=False)  # may hold a password
+    approval_key: str | None = field(default=None, repr=False)  # scoring workers have none
 
     @property
     def scratch(self) -> Path:
@@ -110,9 +112,10 @@ def find_home(environment: Mapping[str, str], folder: Path) -> Home:
     return Home(
         root=root,
         lab=lab or root.parent / "lab",
-        blobs=_folder(environment, "PILOTLINE_BLOBS", root / "blobs"),
+        blobs=_blobs(environment, root / "blobs"),
         lake=_folder(environment, "PILOTLINE_LAKE", root / "lake"),
         registry_url=environment.get("PILOTLINE_REGISTRY_URL") or default_url,
+        approval_key=environment.get(KEY_VARIABLE),
     )
 
 
@@ -125,6 +128,13 @@ def _find_lab(environment: Mapping[str, str], folder: Path) -> Path | None:
         if (candidate / "lab").is_dir():
             return candidate / "lab"
     return None
+
+
+def _blobs(environment: Mapping[str, str], default: Path) -> Path | str:
+    value = environment.get("PILOTLINE_BLOBS")
+    if value and value.startswith("s3://"):
+        return value
+    return _folder(environment, "PILOTLINE_BLOBS", default)
 
 
 def _folder(environment: Mapping[str, str], setting: str, default: Path) -> Path:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from registry import Registry
-from registry.promotions import champion
+from registry.audit import check_model
+from registry.resolution import champion
 from tasks.bundle import Bundle, load_bundle
 from tasks.datasets import Column, arrow_schema
 
@@ -54,7 +55,9 @@ def load_champion(registry: Registry, name: str) -> Bundle:
 
     Raises:
         UnknownModelError, NoChampionError, VersionUnfitError: none may run.
+        AuditError: the model's record contradicts itself, so nothing of it can be trusted.
     """
     with registry.read() as session:
         version = champion(session, name)
+        check_model(session, version.model_id, name)
     return load_bundle(registry, version)

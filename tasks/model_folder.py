@@ -1,6 +1,7 @@
 """Model folders of the lab: what a model reads, how it is judged, watched and retrained."""
 
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 from registry.models import ModelFacts
 from registry.names import check_name
+from registry.policy import check_tables
 from tasks.errors import LabError, UnknownFolderError
 from tasks.model_script import REMAKE, check_lock, check_script
+from tasks.notebook_file import NOTEBOOK, read_notebook
 from tasks.toml_table import Table, read_toml
 
 # What a model folder must hold, and what each file is for in the manifest.
@@ -19,6 +22,8 @@ FILES: Mapping[str, str] = {
     "requirements.lock": "lock",
     "README.md": "card",
 }
+# What it may hold besides.
+OPTIONAL_FILES: Mapping[str, str] = {NOTEBOOK: "notebook"}
 METRICS = ("roc_auc", "brier", "brier_skill", "log_loss")
 DISTANCES = ("jensen_shannon", "psi", "wasserstein")
 OUTPUT_TYPES = ("string", "int64", "float64", "bool")
@@ -132,6 +137,8 @@ def read_model_folder(folder: Path, name: str, where: str) -> ModelFolder:
     spec = _read_spec(folder / "model.toml", name, f"{where}/model.toml")
     header = check_script(files["model.py"], f"{where}/model.py")
     check_lock(files["requirements.lock"], header, f"{where}/requirements.lock")
+    if (folder / NOTEBOOK).exists():
+        files[NOTEBOOK] = read_notebook(folder / NOTEBOOK, f"{where}/{NOTEBOOK}")
     return ModelFolder(spec, files)
 
 
@@ -144,10 +151,30 @@ _REMEDIES = {
 }
 
 
+def read_wishes(config: bytes) -> dict[str, Any]:
+    """Return what a ``model.toml`` asks for beyond the factory's policy.
+
+    Args:
+        config: its bytes, which were read as TOML before.
+    """
+    tables = tomllib.loads(config.decode())
+    return {name: tables[name] for name in ("approvals", "isolation") if name in tables}
+
+
 def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
     top = read_toml(path, where).only(
-        "model", "data", "predictions", "params", "evaluation", "budget", "drift", "retraining"
+        "model",
+        "data",
+        "predictions",
+        "params",
+        "evaluation",
+        "budget",
+        "drift",
+        "retraining",
+        "approvals",
+        "isolation",
     )
+    check_tables(where, read_wishes(path.read_bytes()))
     about = top.table("model").only("name", "owner", "author", "description", "tags")
     if about.get("name", str) != name:
         raise LabError(about.where, f"name is {about.get('name', str)!r}", f"Expected {name!r}.")

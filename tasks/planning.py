@@ -9,8 +9,8 @@ from registry import Registry
 from registry.errors import NoChampionError, VersionUnfitError
 from registry.ingests import list_partitions
 from registry.models import get_model
-from registry.promotions import champion, champion_at, promoted_version
 from registry.references import end_of_day
+from registry.resolution import champion, champion_at, promoted_version
 from registry.runs import PRODUCTION, last_outcomes, visible_runs
 from registry.versions import ModelVersion, learned_from
 from tasks.errors import NothingToDoError

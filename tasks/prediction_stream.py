@@ -21,9 +21,9 @@ class PredictionStream:
     """One partition on its way through the child: keys put back, checked, profiled."""
 
     def __init__(self, home: Home, job: Job, run: Run, partition: Ingest, child: Child) -> None:
-        self._job, self._run, self._partition, self._child = job, run, partition, child
+        self._home, self._job, self._run = home, job, run
+        self._partition, self._child = partition, child
         self._reference = decode_profile(job.bundle.files["profile.json"])
-        self._path = lake.accepted_path(home.lake, partition.dataset)
         self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
         # Features are profiled by the thread that feeds, and met here by their predictions.
         self._features: queue.SimpleQueue[Profile] = queue.SimpleQueue()
@@ -67,26 +67,13 @@ class PredictionStream:
             raise
 
     def _input(self) -> Iterator[pa.RecordBatch]:
-        spec, schema = self._job.bundle.spec, self._job.read_schema
-        rows = self._read_checked()
-        whole = rows.select(schema.names).cast(schema).combine_chunks()
+        spec = self._job.bundle.spec
+        whole = read_input(self._home, self._job, self._run)
         for batch in whole.to_batches(max_chunksize=BATCH_ROWS):
             self._keys.put(batch.select(list(self._job.key)))
             features = batch.select(list(spec.features))
             self._features.put(profile_like(self._reference, features))
             yield features
-
-    def _read_checked(self) -> pa.Table:
-        """Return the whole partition, once its digest is that of what was ingested.
-
-        A flipped bit in a Parquet file reads as other values without an error in half the cases.
-        """
-        table = lake.open_table(self._path, self._run.table_version)
-        predicate = lake.on_day(self._job.date_column, self._run.date)
-        rows = lake.read(table, lake.schema_of(table), predicate)
-        key = tuple(self._job.bundle.json("contract.json")["key"])
-        check_day(self._run.dataset, key, self._run.date, rows, self._run.partition_digest)
-        return rows
 
     def _finish(self, keys: pa.RecordBatch, predicted: pa.RecordBatch) -> pa.RecordBatch:
         seen = profile_like(self._reference, predicted)
@@ -97,3 +84,19 @@ class PredictionStream:
         constants = [pa.repeat(pa.scalar(value), keys.num_rows) for value in own]
         columns = [*keys.columns, *predicted.columns, *constants]
         return pa.RecordBatch.from_arrays(columns, schema=self._job.schema)
+
+
+def read_input(home: Home, job: Job, run: Run) -> pa.Table:
+    """Return what ``run`` scores: keys and features, once the day's digest is what was claimed.
+
+    A flipped bit in a Parquet file reads as other values without an error in half the cases.
+
+    Raises:
+        LakeError: the table or the version that was claimed is gone, or is not what was ingested.
+    """
+    table = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
+    rows = lake.read(table, lake.schema_of(table), lake.on_day(job.date_column, run.date))
+    key = tuple(job.bundle.json("contract.json")["key"])
+    check_day(run.dataset, key, run.date, rows, run.partition_digest)
+    schema = job.read_schema
+    return rows.select(schema.names).cast(schema).combine_chunks()

@@ -14,11 +14,22 @@ from tasks.environments import Environment, interpreter
 from tasks.errors import ChildError
 from tasks.home import Home
 from tasks.model_folder import ModelFolder
+from tasks.notebook_file import MAX_PAGE_BYTES, NOTEBOOK
 from tasks.runner import Child
 from tasks.sandbox import Places, Tier, compile_bytecode, launch_python
 
 MAX_ARTIFACT_BYTES = 4 << 30
 SCRATCH_FILE_BYTES = 1 << 30  # the largest file a scoring child may write, in its own memory disk
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What one child works with: where its files lie, and which program it is."""
+
+    base: Path  # holds its model/, work/ and out/
+    program: str = "harness.py"  # a file of this package
+    tools: Path | None = None  # packages beside the environment's
+    name: str = ""  # sets its compiled imports apart from other children's of the same lock
 
 
 @dataclass(frozen=True)
@@ -39,23 +50,47 @@ def scoring_child(
     Raises:
         ChildError: it did not end cleanly.
     """
-    path = _lay_out(room, folder, artifact)
+    desk = Desk(room.environment.folder)
+    _lay_out(desk, _version_files(folder, artifact))
     limits = {
         "memory_bytes": folder.spec.budget.memory_mib << 20,
         "file_bytes": SCRATCH_FILE_BYTES,
     }
-    with _child(room, folder, path, None, {"mode": "score", **limits}) as child:
+    with _child(room, folder, desk, None, {"mode": "score", **limits}) as child:
         yield child
 
 
 @contextmanager
 def training_child(room: Room, folder: ModelFolder) -> Iterator[Child]:
     """Give a child that trains; what it saved is read by ``collect_artifact`` afterwards."""
-    path = _lay_out(room, folder, {})
-    out = room.environment.folder / "out"
+    desk = Desk(room.environment.folder)
+    _lay_out(desk, _version_files(folder, {}))
     limits = {"file_bytes": MAX_ARTIFACT_BYTES}
     settings = {"mode": "train", "params": folder.spec.params, **limits}
-    with _child(room, folder, path, out, settings) as child:
+    with _child(room, folder, desk, desk.base / "out", settings) as child:
+        yield child
+
+
+@contextmanager
+def notebook_child(
+    room: Room, folder: ModelFolder, desk: Desk, contents: Mapping[str, bytes], notebook: bytes
+) -> Iterator[Child]:
+    """Give a child that executes ``notebook``; its page is in the desk's ``out/`` afterwards.
+
+    Args:
+        room: where it runs.
+        folder: of the model.
+        desk: its own, so that another child of the room may run beside it.
+        contents: path -> bytes of what the notebook finds in its working folder.
+        notebook: ``notebook.ipynb``.
+    """
+    shutil.rmtree(desk.base, ignore_errors=True)
+    _lay_out(desk, contents)
+    for name in ("work", "out"):
+        (desk.base / name).mkdir()
+    (desk.base / "work" / NOTEBOOK).write_bytes(notebook)
+    settings = {"max_output_bytes": MAX_PAGE_BYTES, "file_bytes": SCRATCH_FILE_BYTES}
+    with _child(room, folder, desk, desk.base / "out", settings) as child:
         yield child
 
 
@@ -84,46 +119,50 @@ def collect_artifact(environment: Environment, model: str) -> dict[str, bytes]:
     return found
 
 
-def _lay_out(room: Room, folder: ModelFolder, artifact: Mapping[str, bytes]) -> Path:
-    """Write the version's files for the child, fresh for each one."""
-    root = room.environment.folder / "model"
-    shutil.rmtree(root, ignore_errors=True)
+def _version_files(folder: ModelFolder, artifact: Mapping[str, bytes]) -> dict[str, bytes]:
     contents = {path: data for path, data in folder.files.items() if path.endswith(".py")}
-    contents |= {ARTIFACT + path: data for path, data in artifact.items()}
+    return contents | {ARTIFACT + path: data for path, data in artifact.items()}
+
+
+def _lay_out(desk: Desk, contents: Mapping[str, bytes]) -> None:
+    """Write the files the child reads, fresh for each one."""
+    root = desk.base / "model"
+    shutil.rmtree(root, ignore_errors=True)
     for path, data in contents.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    return root
 
 
 @contextmanager
 def _child(
     room: Room,
     folder: ModelFolder,
-    model: Path,
+    desk: Desk,
     out: Path | None,
     settings: Mapping[str, object],
 ) -> Iterator[Child]:
-    environment, work = room.environment, room.environment.folder / "work"
-    harness = package_files("tasks").joinpath("harness.py").read_bytes()
-    (work / "harness.py").write_bytes(harness)
-    bytecode = room.home.bytecode / f"{environment.lock_digest[:16]}-{interpreter()}".replace(
-        " ", "-"
-    )
+    environment, work = room.environment, desk.base / "work"
+    program = package_files("tasks").joinpath(desk.program).read_bytes()
+    (work / desk.program).write_bytes(program)
+    compiled = f"{environment.lock_digest[:16]}-{interpreter()}{desk.name}".replace(" ", "-")
+    bytecode = room.home.bytecode / compiled
     places = Places(
         environment=environment.folder / "env",
-        model=model,
+        model=desk.base / "model",
         work=work,
         out=out,
         bytecode=bytecode if bytecode.is_dir() else None,
+        tools=desk.tools,
     )
-    launch = launch_python(room.tier, places)
+    launch = launch_python(room.tier, places, desk.program)
     control = os.pipe()
     facts = dict(settings) | {
         "model": launch.model,
         "artifact": f"{launch.model}/{ARTIFACT.rstrip('/')}",
         "out": launch.out,
+        "work": launch.work,
+        "tools": launch.tools,
         "control_fd": control[1],
         "outputs": dict(folder.spec.predictions),
     }
@@ -132,4 +171,5 @@ def _child(
     with child:
         yield child
         child.finish()
-    compile_bytecode(room.tier, environment.folder / "env", bytecode, child.usage.imported)
+    imported = child.usage.imported
+    compile_bytecode(room.tier, environment.folder / "env", bytecode, imported, desk.tools)

@@ -164,6 +164,22 @@ class Child:
                 self._kill()
             self.usage.bytes_in += feeder.bytes
 
+    def execute(self) -> None:
+        """Wait until a child that is fed nothing, one that executes a notebook, is done.
+
+        Raises:
+            ChildError: it failed or took too long.
+        """
+        watchdog = threading.Timer(self._deadline_s, self._expire)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            event = self._next_event(0, timeout_s=self._deadline_s + REPLY_WAIT_S)
+            if event is None or event["event"] != "done":
+                raise self._failure(0, "it ended before it was done", event)
+        finally:
+            watchdog.cancel()
+
     def finish(self) -> None:
         """Close the input and wait for a clean end.
 

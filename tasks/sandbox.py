@@ -51,6 +51,7 @@ class Places:
     work: Path  # the harness and its settings, read-only
     out: Path | None  # writable; for training only
     bytecode: Path | None  # compiled imports, read-only
+    tools: Path | None = None  # packages beside the environment's, read-only
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Launch:
     model: str
     work: str
     out: str | None
+    tools: str | None = None
 
 
 @cache
@@ -89,30 +91,33 @@ def require_isolation(minimum: str) -> Tier:
     return tier
 
 
-def launch_python(tier: Tier, places: Places) -> Launch:
-    """Return how to start the harness in ``places`` under ``tier``.
+def launch_python(tier: Tier, places: Places, program: str = "harness.py") -> Launch:
+    """Return how to start ``program``, a file of the work folder, in ``places`` under ``tier``.
 
     Under A the folders stand at fixed paths, so that compiled bytecode fits every run.
     """
     if tier.name == "A":
-        return _launch_walled(places)
+        return _launch_walled(places, program)
     command = [str(places.environment / "bin" / "python"), "-I", "-B"]
     variables = CHILD_VARIABLES | {"HOME": str(places.work), "TMPDIR": str(places.out or "/tmp")}
     return Launch(
-        [*command, str(places.work / "harness.py"), str(places.work / "settings.json")],
+        [*command, str(places.work / program), str(places.work / "settings.json")],
         variables,
         str(places.model),
         str(places.work),
         str(places.out) if places.out else None,
+        str(places.tools) if places.tools else None,
     )
 
 
-def _launch_walled(places: Places) -> Launch:
+def _launch_walled(places: Places, program: str) -> Launch:
     binds = ["--ro-bind", str(places.environment), "/env", "--ro-bind", str(places.model), "/model"]
     binds += ["--ro-bind", str(places.work), "/work"]
     python = ["/env/bin/python", "-I", "-B"]
     if places.out:
         binds += ["--bind", str(places.out), "/out"]
+    if places.tools:
+        binds += ["--ro-bind", str(places.tools), "/tools"]
     if places.bytecode:
         binds += ["--ro-bind", str(places.bytecode), "/bytecode"]
         python += ["-X", "pycache_prefix=/bytecode"]
@@ -121,15 +126,22 @@ def _launch_walled(places: Places) -> Launch:
     bwrap = shutil.which("bwrap") or "bwrap"
     command = [bwrap, *_wall(), *_system(), *binds, *settings, "--chdir", "/tmp", "--"]
     return Launch(
-        [*command, *python, "/work/harness.py", "/work/settings.json"],
+        [*command, *python, f"/work/{program}", "/work/settings.json"],
         {},
         "/model",
         "/work",
         "/out" if places.out else None,
+        "/tools" if places.tools else None,
     )
 
 
-def compile_bytecode(tier: Tier, environment: Path, target: Path, sources: Sequence[str]) -> None:
+def compile_bytecode(
+    tier: Tier,
+    environment: Path,
+    target: Path,
+    sources: Sequence[str],
+    tools: Path | None = None,
+) -> None:
     """Compile ``sources`` into ``target``, which the children of one lock then read.
 
     Only source text is read, by an interpreter without site packages: no model code runs, so
@@ -141,6 +153,7 @@ def compile_bytecode(tier: Tier, environment: Path, target: Path, sources: Seque
         environment: the built environment.
         target: folder to make; it appears whole or not at all.
         sources: paths as the child saw them.
+        tools: the packages beside the environment's, where the child had some.
     """
     if tier.name != "A" or target.exists():
         return
@@ -157,9 +170,11 @@ def compile_bytecode(tier: Tier, environment: Path, target: Path, sources: Seque
         "        pass\n"
     )
     command = [shutil.which("bwrap") or "bwrap", *_wall(), *_system()]
-    command += ["--ro-bind", str(environment), "/env", "--bind", str(building), "/bytecode", "--"]
-    command += ["/env/bin/python", "-I", "-S", "-X", "pycache_prefix=/bytecode", "-c", script]
-    known = ("/env/", f"{sys.base_prefix}/")  # the list is the child's word: nothing else is read
+    command += ["--ro-bind", str(environment), "/env", "--bind", str(building), "/bytecode"]
+    command += ["--ro-bind", str(tools), "/tools"] if tools else []
+    command += ["--", "/env/bin/python", "-I", "-S", "-X", "pycache_prefix=/bytecode", "-c", script]
+    # The list is the child's word: nothing else is read.
+    known = ("/env/", "/tools/", f"{sys.base_prefix}/")
     listed = "\n".join(path for path in sources[:MAX_SOURCES] if path.startswith(known))
     done = subprocess.run(
         command, input=listed, text=True, capture_output=True, env={}, check=False

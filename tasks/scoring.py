@@ -121,6 +121,21 @@ def find_unchanged(registry: Registry, job: Job, day: date) -> DayScored | None:
     )
 
 
+def check_interpreter(bundle: Bundle) -> None:
+    """Do nothing if the version was made for this interpreter.
+
+    Raises:
+        VersionUnfitError: it was made for another one.
+    """
+    if bundle.manifest.interpreter != interpreter():
+        raise VersionUnfitError(
+            bundle.spec.name,
+            bundle.version.number,
+            f"needs {bundle.manifest.interpreter}, this is {interpreter()}",
+            "Run pilotline with that Python.",
+        )
+
+
 class _Children:
     """The child of a job, started when first needed and again after it failed."""
 
@@ -241,13 +256,7 @@ def _check_fit(registry: Registry, job: Job) -> None:
         status = status_of(session, version)
     if status in ("revoked", "rejected", "archived"):
         raise VersionUnfitError(name, version.number, f"is {status}", "Score with another one.")
-    if job.bundle.manifest.interpreter != interpreter():
-        raise VersionUnfitError(
-            name,
-            version.number,
-            f"needs {job.bundle.manifest.interpreter}, this is {interpreter()}",
-            "Run pilotline with that Python.",
-        )
+    check_interpreter(job.bundle)
 
 
 def _resources(environment: Environment, child: Child, seconds: float) -> dict[str, Any]:

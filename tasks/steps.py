@@ -14,21 +14,27 @@ from sqlalchemy.orm import Session
 from registry.aliases import set_challenger
 from registry.approvals import latest_decision, live_approval
 from registry.errors import NoChampionError, UnknownModelError
+from registry.failpoints import reach
 from registry.models import get_model
-from registry.promotions import Reign, champion, promote
+from registry.policy import Policy, tighten
+from registry.promotions import Wish, promote
 from registry.references import resolve
-from registry.runs import PRODUCTION
+from registry.reigns import Reign
+from registry.resolution import champion
+from registry.runs import PRODUCTION, get_run
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, list_versions, status_of
 from tasks.bundle import load_bundle, load_json
 from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
+from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.ingestion import DayIngested, ingest_day
 from tasks.job import load_champion, plan_job
-from tasks.model_folder import ModelFolder, load_model_folder
+from tasks.model_folder import ModelFolder, load_model_folder, read_wishes
 from tasks.monitoring import Watch, monitor_model
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
+from tasks.replaying import Replayed, replay_run
 from tasks.retraining import Evidence, request_retraining
 from tasks.sandbox import NO_BOUNDARY, Tier, require_isolation
 from tasks.scoring import DayScored, score_days
@@ -104,7 +110,7 @@ def train_from_champion(home: Home, name: str, until: date) -> Trained:
 def _train(
     home: Home, folder: ModelFolder, until: date | None, parent: str | None, notes: str
 ) -> Trained:
-    name, tier = folder.spec.name, _tier(home)
+    name, tier = folder.spec.name, _tier(home, folder)
     with home.open_registry() as registry:
         with registry.read() as session:
             try:
@@ -144,37 +150,48 @@ def check_evaluation(home: Home, name: str, number: str) -> list[dict[str, Any]]
 @task(cache_policy=NO_CACHE)
 def read_gate(home: Home, name: str, number: str, gate: str) -> Gate:
     """Return where the version stands at ``gate``, from the recorded decisions alone."""
-    policy = home.load_policy()
-    with home.open_registry() as registry, registry.read() as session:
-        version = get_version(session, name, number)
-        last = latest_decision(session, version, gate)
-        if last is not None and last.decision == "reject":
-            return Gate(gate, "rejected", last.approver, last.comment)
-        live = live_approval(session, version, gate, policy)
-        if live is None:
-            return Gate(gate, "waiting", approvers=policy.approvers[gate])
-        return Gate(gate, "approved", live.approver, live.comment)
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            version = get_version(session, name, number)
+        policy = policy_of(home, registry, version)
+        with registry.read() as session:
+            return _read_gate(session, version, gate, policy)
+
+
+def _read_gate(session: Session, version: ModelVersion, gate: str, policy: Policy) -> Gate:
+    last = latest_decision(session, version, gate)
+    if last is not None and last.decision == "reject":
+        return Gate(gate, "rejected", last.approver, last.comment)
+    live = live_approval(session, version, gate, policy)
+    if live is None:
+        return Gate(gate, "waiting", approvers=policy.approvers[gate])
+    return Gate(gate, "approved", live.approver, live.comment)
 
 
 @task(cache_policy=NO_CACHE)
 def verify(home: Home, name: str, number: str, again: bool = False) -> Verified:
     """Verify the version here, unless it passed here before and ``again`` is not asked for."""
-    tier = _tier(home)
     with home.open_registry() as registry:
         with registry.read() as session:
             version = get_version(session, name, number)
             passed = passed_verification(session, version, platform())
         if passed is not None and not again:
             return Verified(number, True, passed.summary, [], passed.isolation, passed.platform)
+        tier = _tier(home, load_bundle(registry, version).folder)
         return verify_version(registry, home, tier, version, log.info)
 
 
 @task(cache_policy=NO_CACHE)
-def promote_version(home: Home, name: str, number: str) -> Reign:
-    """Make the version champion, consuming its approvals."""
-    policy = home.load_policy()
-    with home.open_registry() as registry, registry.write() as session:
-        return promote(session, name, number, policy, platform())
+def promote_version(home: Home, name: str, number: str, wish: Wish) -> Reign:
+    """Make the version champion, consuming its approvals, and tell its consumers."""
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            version = get_version(session, name, number)
+        policy = policy_of(home, registry, version)
+        with registry.write() as session:
+            reign = promote(session, name, number, policy, platform(), wish)
+        reach("promote: committed")
+    return reign
 
 
 @task(cache_policy=NO_CACHE)
@@ -198,7 +215,7 @@ def score_production(home: Home, name: str, days: Sequence[date], trigger: str) 
     with home.open_registry() as registry:
         bundle = load_champion(registry, name)
         job = plan_job(bundle, PRODUCTION, trigger)
-        return score_days(registry, home, _tier(home), job, days, log.info)
+        return score_days(registry, home, _tier(home, job.bundle.folder), job, days, log.info)
 
 
 @task(cache_policy=NO_CACHE)
@@ -208,7 +225,7 @@ def score_shadow(home: Home, name: str, day: date, reference: str) -> list[DaySc
         with registry.read() as session:
             version = resolve(session, name, reference)
         job = plan_job(load_bundle(registry, version), f"shadow/{version.number}", "score")
-        return score_days(registry, home, _tier(home), job, [day], log.info)
+        return score_days(registry, home, _tier(home, job.bundle.folder), job, [day], log.info)
 
 
 @task(cache_policy=NO_CACHE)
@@ -234,7 +251,9 @@ def run_plan(home: Home, name: str, plan: Sequence[PlannedDay]) -> list[DayScore
             with registry.read() as session:
                 version = get_version(session, name, number)
             job = plan_job(load_bundle(registry, version), PRODUCTION, "backfill")
-            results += score_days(registry, home, _tier(home), job, days, log.info)
+            results += score_days(
+                registry, home, _tier(home, job.bundle.folder), job, days, log.info
+            )
     return sorted(results, key=lambda result: result.date)
 
 
@@ -256,8 +275,21 @@ def ask_to_retrain(home: Home, name: str, until: date) -> Evidence:
         return request_retraining(registry, load_champion(registry, name), until)
 
 
-def _tier(home: Home) -> Tier:
-    tier = require_isolation(home.load_policy().minimum_isolation)
+@task(cache_policy=NO_CACHE)
+def replay(home: Home, run_id: str) -> Replayed:
+    """Score a run again from the record alone and compare; nothing is written."""
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            version = session.get_one(ModelVersion, get_run(session, run_id).version_id)
+        tier = _tier(home, load_bundle(registry, version).folder)
+        return replay_run(registry, home, tier, run_id, log.info)
+
+
+def _tier(home: Home, folder: ModelFolder) -> Tier:
+    """Return this machine's tier if factory and model are content with it."""
+    wishes = read_wishes(folder.files["model.toml"])
+    policy = tighten(home.load_policy(), f"model.toml of {folder.spec.name}", wishes)
+    tier = require_isolation(policy.minimum_isolation)
     if tier.name == "C":
         _warn(f"Isolation tier C ({tier.why}): {NO_BOUNDARY}.")
     return tier

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from registry import Registry
 from registry.models import get_model
-from registry.promotions import reigns
+from registry.reigns import reigns
 from registry.runs import PRODUCTION, get_run, outcome_of, teardown_of, visible_runs
 from registry.versions import ModelVersion, list_versions, status_of
 from tasks import lake
@@ -38,21 +38,7 @@ def trace_prediction(
         NothingToDoError: the key is incomplete, or there is no such prediction.
         LakeError: the input is not what was ingested.
     """
-    with registry.read() as session:
-        newest = list_versions(session, get_model(session, name).id)[-1]
-    contract = load_json(registry, newest, "contract.json")
-    where = {contract["date"]: day, **parse_key(contract, text)}
-    row = _find(lake.open_table(lake.predictions_path(home.lake, name)), where, PRODUCTION)
-    if row is None:
-        with registry.read() as session:
-            scored = visible_runs(session, newest.model_id, PRODUCTION, day, day)
-        raise NothingToDoError(
-            f"Trace of {name!r}",
-            f"no production prediction for {day} with {text}",
-            "The day is scored, but has no such key; check its values."
-            if scored
-            else f"The day is not scored: 'pilotline score {name} --date {day}'.",
-        )
+    contract, where, row = find_prediction(registry, home, name, day, text)
     with registry.read() as session:
         run = get_run(session, row["run_id"])
         version = session.get_one(ModelVersion, run.version_id)
@@ -96,6 +82,33 @@ def trace_prediction(
         },
         "environment": {"lock": run.lock_digest},
     }
+
+
+def find_prediction(
+    registry: Registry, home: Home, name: str, day: date, text: str
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the contract, the key and the row of one production prediction.
+
+    Raises:
+        UnknownModelError: the model is not registered.
+        NothingToDoError: the key is incomplete, or there is no such prediction.
+    """
+    with registry.read() as session:
+        newest = list_versions(session, get_model(session, name).id)[-1]
+    contract: dict[str, Any] = load_json(registry, newest, "contract.json")
+    where = {contract["date"]: day, **parse_key(contract, text)}
+    row = _find(lake.open_table(lake.predictions_path(home.lake, name)), where, PRODUCTION)
+    if row is None:
+        with registry.read() as session:
+            scored = visible_runs(session, newest.model_id, PRODUCTION, day, day)
+        raise NothingToDoError(
+            f"Trace of {name!r}",
+            f"no production prediction for {day} with {text}",
+            "The day is scored, but has no such key; check its values."
+            if scored
+            else f"The day is not scored: 'pilotline score {name} --date {day}'.",
+        )
+    return contract, where, row
 
 
 def parse_key(contract: Mapping[str, Any], text: str) -> dict[str, Any]:

@@ -11,15 +11,15 @@ import pyarrow as pa
 
 from registry import Registry
 from registry.canonical import digest_bytes, digest_json
-from registry.manifest import Manifest, ManifestFile
-from registry.metrics import Metric, record_metric
 from registry.models import get_model
-from registry.numbering import Release, compare_releases
-from registry.versions import ModelVersion, NewVersion, enter_version, find_trained
+from registry.numbering import Release
+from registry.registration import Judged, Registration, register
+from registry.versions import ModelVersion, find_trained
 from tasks.environments import built_environment, interpreter, machine
 from tasks.evaluation import check_metrics, measure
 from tasks.home import Home
 from tasks.model_folder import ModelFolder
+from tasks.notebook import running_notebook
 from tasks.predictions import predict_rows
 from tasks.process import Room, collect_artifact, training_child
 from tasks.sandbox import Tier
@@ -61,17 +61,20 @@ def train_version(
         return _describe(registry, known, new=False)
     rows = load_rows(home, spec, selection)
     say(f"training on {rows.train.num_rows:,} rows of {len(selection.train)} days")
+    learned = rows.train.select([*spec.features, spec.target])
     with built_environment(
         home.scratch, spec.name, request.folder.files["requirements.lock"], walled=tier.walled
     ) as (environment):
         room = Room(home, environment, tier)
         with training_child(room, request.folder) as child:
-            child.train(rows.train.select([*spec.features, spec.target]))
+            child.train(learned)
         artifact = collect_artifact(environment, spec.name)
-        predicted = predict_rows(room, request.folder, artifact, rows.holdout)
+        with running_notebook(room, request.folder, artifact, learned) as notebook:
+            predicted = predict_rows(room, request.folder, artifact, rows.holdout)
+            page = notebook()
     say(f"judging on {rows.holdout.num_rows:,} rows of {len(selection.holdout)} held-out days")
     evaluation = _evaluate(home, tier, request, rows, predicted)
-    contents = version_contents(request, selection, rows, artifact, predicted, evaluation)
+    contents = version_contents(request, selection, rows, artifact, predicted, evaluation, page)
     version, new = _register(registry, request, selection, key, contents, evaluation)
     return _describe(registry, version, new)
 
@@ -136,51 +139,30 @@ def _register(
     evaluation: Mapping[str, Any],
 ) -> tuple[ModelVersion, bool]:
     spec, parent = request.folder.spec, request.parent
-    manifest = Manifest(
-        model=spec.name,
-        files=tuple(
-            ManifestFile(role, path, len(data), registry.blobs.put(data))
-            for path, (role, data) in contents.items()
-        ),
-        interpreter=interpreter(),
-        platform=machine(),
-        parent=parent.version.digest if parent else None,
-    )
-    digest = registry.blobs.put(manifest.encode())
-    step = None
+    before = None
     if parent is not None:
-        child = Release(manifest, json.loads(contents["contract.json"][1]))
-        step = compare_releases(Release(parent.manifest, parent.json("contract.json")), child)
-    with registry.write() as session:
-        version, new = enter_version(
-            session,
-            NewVersion(
-                facts=spec.facts,
-                author=spec.author,
-                digest=digest,
-                training_key=key,
-                parent=parent.version if parent else None,
-                step=step,
-                learned=selection.learned(),
-                metrics=evaluation["metrics"],
+        before = (parent.version, Release(parent.manifest, parent.json("contract.json")))
+    return register(
+        registry,
+        Registration(
+            facts=spec.facts,
+            author=spec.author,
+            contents=contents,
+            contract=json.loads(contents["contract.json"][1]),
+            interpreter=interpreter(),
+            platform=machine(),
+            training_key=key,
+            learned=selection.learned(),
+            judged=Judged(
+                evaluation["metrics"],
+                selection.holdout[0],
+                selection.holdout[-1],
+                evaluation["rows"],
             ),
-        )
-        for name, value in evaluation["metrics"].items():
-            record_metric(
-                session,
-                Metric(
-                    version_id=version.id,
-                    kind="evaluation",
-                    name=name,
-                    value=value,
-                    start=selection.holdout[0],
-                    end=selection.holdout[-1],
-                    variant="holdout",
-                    rows=evaluation["rows"],
-                    basis=digest,
-                ),
-            )
-    return version, new
+            notes=contents["notes.md"][1].decode(),
+            parent=before,
+        ),
+    )
 
 
 def _describe(registry: Registry, version: ModelVersion, new: bool) -> Trained:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from registry.canonical import canonical_json
 from tasks.bundle import ARTIFACT, Bundle
-from tasks.model_folder import FILES, ModelFolder
+from tasks.model_folder import FILES, OPTIONAL_FILES, ModelFolder
+from tasks.notebook_file import PAGE
 from tasks.profiles import Profile, make_reference
 from tasks.training_data import Selection, TrainingRows
 
@@ -36,10 +37,17 @@ def version_contents(
     artifact: Mapping[str, bytes],
     predicted: pa.Table,
     evaluation: dict[str, Any],
+    page: bytes | None,
 ) -> dict[str, tuple[str, bytes]]:
-    """Return everything in the version: path -> (role, bytes)."""
-    spec = request.folder.spec
-    contents = {path: (FILES[path], data) for path, data in request.folder.files.items()}
+    """Return everything in the version: path -> (role, bytes).
+
+    Args:
+        page: the executed notebook; None where the folder has none.
+    """
+    spec, roles = request.folder.spec, {**FILES, **OPTIONAL_FILES}
+    contents = {path: (roles[path], data) for path, data in request.folder.files.items()}
+    if page is not None:
+        contents[PAGE] = ("notebook-html", page)
     contents |= {ARTIFACT + path: ("model", data) for path, data in artifact.items()}
     contract = _contract(request.folder, selection)
     contents["contract.json"] = ("contract", canonical_json(contract))
@@ -116,7 +124,7 @@ def _list_differences(
     before = request.parent
     learned = before.json("data.json")["train"]["days"]
     lines.append(f"Before: {learned[0]} to {learned[-1]}, {len(learned)} days.")
-    lines += [f"{path} changed." for path in FILES if contents[path][1] != before.files[path]]
+    lines += _list_changed_files(request.folder.files, before.files)
     if before.json("contract.json") != json.loads(canonical_json(contract)):
         lines.append("The contract changed.")
     earlier = before.json("evaluation.json")["metrics"]
@@ -124,3 +132,12 @@ def _list_differences(
         if name in earlier:
             lines.append(f"{name}: {value:.4f}, was {earlier[name]:.4f} on its own held-out days.")
     return "\n".join([f"Since {before.version.number}:", *lines]) + "\n"
+
+
+def _list_changed_files(now: Mapping[str, bytes], before: Mapping[str, bytes]) -> list[str]:
+    lines = []
+    for path in (*FILES, *OPTIONAL_FILES):
+        if now.get(path) != before.get(path):
+            verb = "added" if path not in before else "changed" if path in now else "removed"
+            lines.append(f"{path} {verb}.")
+    return lines

@@ -26,10 +26,11 @@ from tests.flows.conftest import (
     wait_until,
 )
 
-# Issue "The whole life of one model": these exist and work, the others come later.
 COMMANDS = [
-    *("demo", "doctor", "ingest", "train", "approve", "reject", "release", "verify", "score"),
-    *("backfill", "monitor", "models", "show", "history", "trace"),
+    *("demo", "doctor", "ingest", "train", "approve", "reject", "release", "rollback"),
+    *("deprecate", "revoke", "archive", "alias", "verify", "score"),
+    *("backfill", "monitor", "models", "show", "history", "trace", "lineage", "replay"),
+    *("approvers", "consumers", "notify", "audit", "gc", "diff", "export", "import", "search"),
 ]
 HEAVY = ("prefect", "pandas", "numpy", "pyarrow", "deltalake", "great_expectations", "sqlalchemy")
 KEY = "carrier=UA,flight=1018,origin=EWR"

@@ -7,14 +7,17 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Executable, inspect, text
 from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.approvals import Approval, Decision, decide
 from registry.models import ModelFacts
-from registry.numbering import Step
+from registry.numbering import Release, Step
 from registry.policy import Policy
-from registry.promotions import Reign, promote
+from registry.promotions import promote
+from registry.registration import Judged, Registration
+from registry.reigns import Reign
 from registry.runs import Claim
 from registry.verifications import Verification, record_verification
 from registry.versions import Learned, ModelVersion, NewVersion, enter_version, model_of
@@ -28,9 +31,12 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "registry.db"
 
 
-@pytest.fixture
-def database(tmp_path: Path, empty_database: Path) -> str:
-    """Return the URL of an empty registry in ``tmp_path``."""
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) -> str:
+    """Return the URL of an empty registry: a file in ``tmp_path``, then one on a server."""
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("new_registry_database")
+        return url
     shutil.copy(empty_database, tmp_path / "registry.db")
     return f"sqlite:///{tmp_path / 'registry.db'}"
 
@@ -47,6 +53,30 @@ def session(registry: Registry) -> Iterator[Session]:
     """Return a writing session."""
     with registry.write() as writing:
         yield writing
+
+
+@pytest.fixture
+def tamper() -> Callable[[Session, Executable], None]:
+    """Return a function that changes facts behind the registry's back.
+
+    The database's own triggers refuse that facts are edited, so they are dropped first, as an
+    administrator could. Where a test lets time pass, the same is done to a ``recorded_at``: the
+    registry takes no clock from outside.
+    """
+
+    def change(session: Session, statement: Executable) -> None:
+        connection = session.connection()
+        if connection.dialect.name == "sqlite":
+            triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            for name in connection.scalars(text(triggers)).all():
+                connection.execute(text(f"DROP TRIGGER {name}"))
+        else:
+            for table in inspect(connection).get_table_names():
+                connection.execute(text(f'ALTER TABLE "{table}" DISABLE TRIGGER USER'))
+        session.execute(statement)
+        session.expire_all()
+
+    return change
 
 
 @pytest.fixture
@@ -133,7 +163,7 @@ def verify() -> Callable[..., Verification]:
             Verification(
                 passed=passed,
                 summary="golden set parity",
-                report_digest="e" * 64,
+                report_digest=hashlib.sha256(b"{}").hexdigest(),
                 platform=platform,
                 isolation="A",
             ),
@@ -181,3 +211,35 @@ def claim() -> Claim:
         isolation="A",
         trigger="score",
     )
+
+
+@pytest.fixture
+def registration() -> Callable[..., Registration]:
+    """Return a maker of versions with bytes, which differ by a key."""
+
+    def make(
+        key: str = "first",
+        name: str = "flight-delay",
+        notes: str = "First version.",
+        parent: tuple[ModelVersion, Release] | None = None,
+    ) -> Registration:
+        column = {"type": "float64", "nullable": False}
+        contract = {"dataset": "flights", "inputs": {"hour": column}, "outputs": {"late": column}}
+        return Registration(
+            facts=ModelFacts(name, "operations", "Will this flight arrive late?", ("example",)),
+            author="author@example.org",
+            contents={
+                "model.py": ("script", b"def predict(model, data): ..."),
+                "artifact/model": ("model", f"trained on {key}".encode()),
+            },
+            contract=contract,
+            interpreter="cpython 3.11",
+            platform="linux x86_64",
+            training_key=hashlib.sha256(f"inputs {key}".encode()).hexdigest(),
+            learned=(Learned("flights", date(2013, 1, 1), "train", "d" * 64, 3),),
+            judged=Judged({"roc_auc": 0.75}, date(2013, 1, 2), date(2013, 1, 3), 842),
+            notes=notes,
+            parent=parent,
+        )
+
+    return make

@@ -5,10 +5,18 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.orm import Session
 
-from registry.aliases import aliases_of, get_alias, move_alias, set_challenger
-from registry.errors import ConflictError
+from registry.aliases import (
+    aliases_of,
+    drop_alias,
+    get_alias,
+    move_alias,
+    remove_alias,
+    set_alias,
+    set_challenger,
+)
+from registry.errors import AliasError, ConflictError
 from registry.events import append_event, list_events
-from registry.versions import ModelVersion
+from registry.versions import ModelVersion, set_status
 
 Add = Callable[..., ModelVersion]
 
@@ -54,3 +62,74 @@ def test_setting_the_same_challenger_again_changes_nothing(
     events = list_events(session, first.model_id, "challenger set")
     assert [event.facts()["version"] for event in events] == ["1.0.0", "2.0.0"]
     assert aliases_of(session, second) == ["challenger"]
+
+
+def test_an_alias_of_ones_own_is_set_moved_and_removed_beside_events(
+    session: Session, add_version: Add
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    for version in (first, second, second):
+        set_alias(session, "canary", version)
+    session.expire_all()
+    assert (aliases_of(session, first), aliases_of(session, second)) == ([], ["canary"])
+    remove_alias(session, first.model_id, "canary")
+    assert get_alias(session, first.model_id, "canary") is None
+    events = list_events(session, first.model_id, "alias set", "alias removed")
+    assert [event.facts() for event in events] == [
+        {"alias": "canary", "version": "1.0.0", "digest": first.digest},
+        {"alias": "canary", "version": "2.0.0", "digest": second.digest},
+        {"alias": "canary"},
+    ]
+
+
+@pytest.mark.parametrize("act", ["set", "remove"])
+def test_champion_is_protected(
+    session: Session, add_version: Add, release: Callable[..., object], act: str
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    acts: dict[str, Callable[[], None]] = {
+        "set": lambda: set_alias(session, "champion", second),
+        "remove": lambda: remove_alias(session, first.model_id, "champion"),
+    }
+    with pytest.raises(AliasError) as refused:
+        acts[act]()
+    assert str(refused.value) == (
+        "Alias 'champion': it is protected. "
+        "It moves by 'pilotline release' and 'pilotline rollback'."
+    )
+    assert aliases_of(session, first) == ["champion"]
+
+
+def test_an_alias_that_is_none_cannot_be_removed(session: Session, add_version: Add) -> None:
+    version = add_version(session)
+    with pytest.raises(AliasError, match="Alias 'canary': the model has no such alias"):
+        remove_alias(session, version.model_id, "canary")
+
+
+@pytest.mark.parametrize("name", ["", "Canary", "-canary", "a b", "x" * 64, "1.0.0", "\x1b[2J"])
+def test_an_odd_alias_is_refused(session: Session, add_version: Add, name: str) -> None:
+    version = add_version(session)
+    with pytest.raises(AliasError, match="expected 1 to 63 of a-z, 0-9 and '-'"):
+        set_alias(session, name, version)
+
+
+@pytest.mark.parametrize("status", ["revoked", "archived"])
+def test_an_alias_does_not_point_at_what_is_out_of_use(
+    session: Session, add_version: Add, status: str
+) -> None:
+    version = add_version(session)
+    set_status(session, version, status, {})
+    with pytest.raises(AliasError, match=f"version 1.0.0 is {status}. Point at another one."):
+        set_alias(session, "canary", version)
+
+
+def test_an_alias_is_dropped_only_from_the_version_it_points_at(
+    session: Session, add_version: Add
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    set_alias(session, "canary", first)
+    drop_alias(session, "canary", second)
+    assert aliases_of(session, first) == ["canary"]
+    drop_alias(session, "canary", first)
+    assert aliases_of(session, first) == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Executable, update
 from sqlalchemy.orm import Session
 
 from registry.approvals import (
@@ -21,7 +21,7 @@ from registry.canonical import digest_json
 from registry.errors import ApprovalError, UnknownVersionError
 from registry.events import list_events
 from registry.policy import Policy
-from registry.promotions import Reign
+from registry.reigns import Reign
 from registry.verifications import Verification
 from registry.versions import ModelVersion, status_of
 
@@ -31,12 +31,20 @@ OPERATIONS = "operations@example.org"
 Add = Callable[..., ModelVersion]
 Say = Callable[..., tuple[Approval, bool]]
 Verify = Callable[..., Verification]
+Tamper = Callable[[Session, Executable], None]
+Age = Callable[[Session, Approval, timedelta], None]
 
 
-def age(session: Session, approval: Approval, by: timedelta) -> None:
-    earlier = approval.recorded_at - by
-    session.execute(update(Approval).where(Approval.id == approval.id).values(recorded_at=earlier))
-    session.refresh(approval)
+@pytest.fixture
+def age(tamper: Tamper) -> Age:
+    """Return a function that makes an approval older."""
+
+    def aged(session: Session, approval: Approval, by: timedelta) -> None:
+        earlier = approval.recorded_at - by
+        mine = update(Approval).where(Approval.id == approval.id)
+        tamper(session, mine.values(recorded_at=earlier))
+
+    return aged
 
 
 def test_a_review_approves_the_version_beside_its_event(
@@ -228,7 +236,7 @@ def test_a_rejection_ends_the_version(
 
 
 def test_an_approval_that_expired_is_not_live(
-    session: Session, add_version: Add, say: Say, policy: Policy
+    session: Session, add_version: Add, say: Say, policy: Policy, age: Age
 ) -> None:
     version = add_version(session)
     approval, _ = say(session, version, "review", REVIEWER)
@@ -245,7 +253,7 @@ def test_an_approval_ends_as_many_days_later_as_policy_says(policy: Policy) -> N
 
 
 def test_an_expired_approval_can_be_given_again(
-    session: Session, add_version: Add, say: Say, policy: Policy
+    session: Session, add_version: Add, say: Say, policy: Policy, age: Age
 ) -> None:
     version = add_version(session)
     approval, _ = say(session, version, "review", REVIEWER)
@@ -267,12 +275,12 @@ def test_a_changed_policy_ends_approvals_given_before(
 
 
 def test_an_approver_who_left_the_list_no_longer_counts(
-    session: Session, add_version: Add, say: Say, policy: Policy
+    session: Session, add_version: Add, say: Say, policy: Policy, tamper: Tamper
 ) -> None:
     version = add_version(session)
     approval, _ = say(session, version, "review", REVIEWER)
     left = replace(policy, approvers={**policy.approvers, "review": (OPERATIONS,)})
-    approval.policy_digest = left.digest()
+    tamper(session, update(Approval).values(policy_digest=left.digest()))
     assert not is_live(session, approval, left)
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import Executable, delete, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from registry.events import (
@@ -18,6 +20,8 @@ from registry.events import (
 )
 from registry.models import ModelFacts, put_model
 
+Tamper = Callable[[Session, Executable], None]
+
 
 @pytest.fixture
 def model_id(session: Session) -> int:
@@ -27,11 +31,6 @@ def model_id(session: Session) -> int:
         append_event(session, model.id, "noted", {"number": number})
     session.expire_all()
     return model.id
-
-
-def change(session: Session, number: int, /, **values: object) -> None:
-    session.execute(update(Event).where(Event.seq == number).values(**values))
-    session.expire_all()
 
 
 def test_events_are_numbered_from_one_without_gaps(session: Session, model_id: int) -> None:
@@ -65,7 +64,7 @@ def test_an_event_names_the_hash_of_the_one_before(session: Session, model_id: i
 def test_the_hash_is_the_sha_256_of_all_facts(session: Session, model_id: int) -> None:
     event = list_events(session, model_id)[0]
     facts = {
-        "model": model_id,
+        "chain": "flight-delay",
         "seq": 1,
         "kind": "noted",
         "body": '{"number":1}',
@@ -87,23 +86,25 @@ def test_the_hash_is_the_sha_256_of_all_facts(session: Session, model_id: int) -
         {"hash": "f" * 64},
         {"previous": "f" * 64},
         {"seq": 9},
+        {"chain": "seat-demand"},
     ],
     ids=lambda edit: next(iter(edit)),
 )
-def test_an_edited_event_is_found(session: Session, model_id: int, edit: dict[str, object]) -> None:
-    change(session, 3, **edit)
+def test_an_edited_event_is_found(
+    session: Session, model_id: int, edit: dict[str, object], tamper: Tamper
+) -> None:
+    tamper(session, update(Event).where(Event.seq == 3).values(**edit))
     assert first_broken_event(session, model_id) == 3
 
 
-def test_a_deleted_event_is_found(session: Session, model_id: int) -> None:
-    session.execute(delete(Event).where(Event.seq == 2))
+def test_a_deleted_event_is_found(session: Session, model_id: int, tamper: Tamper) -> None:
+    tamper(session, delete(Event).where(Event.seq == 2))
     assert first_broken_event(session, model_id) == 2
 
 
-def test_two_swapped_events_are_found(session: Session, model_id: int) -> None:
-    change(session, 2, seq=20)
-    change(session, 3, seq=2)
-    change(session, 20, seq=3)
+def test_two_swapped_events_are_found(session: Session, model_id: int, tamper: Tamper) -> None:
+    for before, after in ((2, 20), (3, 2), (20, 3)):
+        tamper(session, update(Event).where(Event.seq == before).values(seq=after))
     assert first_broken_event(session, model_id) == 2
 
 
@@ -128,4 +129,22 @@ def test_business_time_in_another_zone_verifies_when_read_back(
     event = append_event(session, model_id, "noted", {}, effective_from=there)
     session.expire_all()
     assert event.effective_from == datetime(2013, 1, 1, tzinfo=UTC)
+    assert first_broken_event(session, model_id) is None
+
+
+def test_the_factory_has_a_chain_that_belongs_to_no_model(session: Session, model_id: int) -> None:
+    event = append_event(session, None, "approver added", {})
+    assert (event.chain, event.seq, event.previous) == ("@factory", 1, GENESIS)
+    assert latest_event(session, None) is event
+    assert first_broken_event(session, None) is None
+    assert len(list_events(session, model_id)) == 5
+
+
+@pytest.mark.parametrize("statement", [update(Event).values(kind="promoted"), delete(Event)])
+def test_the_database_itself_refuses_that_events_are_edited(
+    session: Session, model_id: int, statement: Executable
+) -> None:
+    refused = pytest.raises(DBAPIError, match="event: facts are added, never edited")
+    with refused, session.begin_nested():
+        session.execute(statement)
     assert first_broken_event(session, model_id) is None

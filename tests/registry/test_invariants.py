@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date
@@ -30,7 +31,9 @@ from registry.events import Event, first_broken_event, list_events
 from registry.models import ModelFacts, list_models
 from registry.numbering import PARTS, Step
 from registry.policy import GATES, Policy
-from registry.promotions import champion, promote, reigns
+from registry.promotions import promote, rollback
+from registry.reigns import reigns
+from registry.resolution import champion
 from registry.runs import (
     Claim,
     Ending,
@@ -40,6 +43,7 @@ from registry.runs import (
     holds_claim,
     visible_runs,
 )
+from registry.statuses import FROM, retire
 from registry.verifications import Verification, record_verification
 from registry.versions import (
     ModelVersion,
@@ -62,6 +66,13 @@ POLICY = Policy(
     expires_days=14,
     minimum_isolation="A",
 )
+
+OUT_OF_USE = ("rejected", "revoked", "archived")
+MAY_RETIRE = {  # to -> from
+    "deprecated": ("registered", "approved"),
+    "archived": ("registered", "approved", "rejected", "deprecated"),
+    "revoked": ("registered", "approved", "rejected", "deprecated", "archived"),
+}
 
 
 @functools.cache
@@ -89,7 +100,8 @@ class Line(RuleBasedStateMachine):
         self.decided: dict[tuple[str, str], tuple[str, str]] = {}  # (number, gate) -> who said what
         self.used: set[tuple[str, str]] = set()  # approvals that a promotion consumed
         self.verified: dict[str, list[tuple[str, bool]]] = {}
-        self.champions: list[str] = []
+        self.champions: list[str] = []  # of promotions and rollbacks, in order
+        self.stack: list[str] = []  # of promotions that no rollback took away
         self.epochs: dict[date, int] = {}
         self.ended: dict[str, str] = {}  # run -> how
         self.visible: dict[date, str] = {}
@@ -160,7 +172,7 @@ class Line(RuleBasedStateMachine):
         said = self.decided.get((number, gate)) == (who, decision)
         if said and (decision == "reject" or (number, gate) not in self.used):
             return True, True
-        if self.status[number] == "rejected" or self.champions[-1:] == [number]:
+        if self.status[number] not in ("registered", "approved") or self.champions[-1:] == [number]:
             return False, False
         if decision == "reject":
             return False, number not in self.champions
@@ -212,6 +224,7 @@ class Line(RuleBasedStateMachine):
             assert may
         if not is_champion:
             self.champions.append(number)
+            self.stack.append(number)
             self.used |= {(number, gate) for gate in GATES}
 
     @rule(number=versions, promised=st.sampled_from(PEOPLE[:2]))
@@ -222,6 +235,39 @@ class Line(RuleBasedStateMachine):
         self.verify(number, LINUX, True)
         self.decide(number, "go-live", other, "approve", 1)
         self.promote(number, 1)
+
+    @rule(number=versions, to=st.sampled_from(sorted(FROM)), times=st.integers(1, 2))
+    def retire(self, number: str, to: str, times: int) -> None:
+        before = self.status[number]
+        is_champion = self.champions[-1:] == [number]
+        allowed = before in MAY_RETIRE[to] and not (to == "archived" and is_champion)
+        for turn in range(times):
+            try:
+                with self.registry.write() as session:
+                    retired = retire(session, NAME, number, to, "wrong", PEOPLE[0], "claimed")
+            except VersionUnfitError:
+                assert not allowed
+                assert before != to
+                return
+            assert allowed or before == to
+            assert retired.new == (before != to and turn == 0)
+        self.status[number] = to
+
+    @rule(times=st.integers(1, 2))
+    def rollback(self, times: int) -> None:
+        for _ in range(times):
+            below = self.stack[-2:-1]
+            may = bool(below) and self.status[below[0]] not in OUT_OF_USE
+            try:
+                with self.registry.write() as session:
+                    reign = rollback(session, NAME, "wrong", PEOPLE[0], "claimed")
+            except (LookupError, VersionUnfitError):
+                assert not may
+                return
+            assert may
+            assert reign.number == below[0]
+            self.stack.pop()
+            self.champions.append(reign.number)
 
     @rule(target=runs, number=versions, day=st.sampled_from(DAYS))
     def claim(self, number: str, day: date) -> str:
@@ -277,9 +323,11 @@ class Line(RuleBasedStateMachine):
             assert len({entry["by"] for entry in reign.approvals} - {AUTHOR}) == 2
             assert {entry["digest"] for entry in reign.approvals} == {self.digests[reign.number]}
         found = None
-        with suppress(NoChampionError):
+        with suppress(NoChampionError, VersionUnfitError):
             found = champion(session, NAME)
-        assert found is (versions[self.champions[-1]] if self.champions else None)
+        # 7. What is out of use is never handed out.
+        fit = self.champions and self.status[self.champions[-1]] not in OUT_OF_USE
+        assert found is (versions[self.champions[-1]] if fit else None)
 
     def check_folds(self, session: Session, model_id: int, events: Iterable[Event]) -> None:
         """1 and 6. Present state is the fold of an unbroken chain."""
@@ -289,9 +337,9 @@ class Line(RuleBasedStateMachine):
         reigning = None
         for event in events:
             facts = event.facts()
-            if event.kind in ("registered", "approved", "rejected"):
+            if event.kind in ("registered", "approved", "rejected", *FROM):
                 status[facts["version"]] = event.kind
-            elif event.kind == "promoted":
+            elif event.kind in ("promoted", "rolled back"):
                 reigning = facts["version"]
             elif event.kind == "run succeeded":
                 shown[facts["date"]] = facts["run"]
@@ -308,7 +356,7 @@ class Line(RuleBasedStateMachine):
 
 TestLine = Line.TestCase
 TestLine.settings = settings(
-    max_examples=25,
+    max_examples=int(os.environ.get("PILOTLINE_EXAMPLES", "25")),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.errors import PolicyError
-from registry.policy import Policy, load_policy
+from registry.policy import Policy, load_policy, tighten
 
 SMALLEST = """
 [approvals]
@@ -32,10 +33,15 @@ def test_a_short_policy_gets_the_strict_defaults(tmp_path: Path) -> None:
 
 
 def test_everything_written_is_read(tmp_path: Path) -> None:
-    text = SMALLEST + "distinct_approvers = false\nexpires_days = 3\n[isolation]\nminimum = 'C'\n"
+    text = (
+        SMALLEST
+        + "distinct_approvers = false\nexpires_days = 3\nidentity = 'totp'\n"
+        + "backdating = true\n[isolation]\nminimum = 'C'\n"
+    )
     policy = load_policy(written(tmp_path, text))
     assert not policy.distinct_approvers
     assert policy.expires_days == 3
+    assert (policy.identity, policy.backdating) == ("totp", True)
     assert policy.minimum_isolation == "C"
 
 
@@ -43,10 +49,13 @@ def test_any_other_rule_gives_another_digest(policy: Policy) -> None:
     others = [
         replace(policy, expires_days=15),
         replace(policy, distinct_approvers=False),
+        replace(policy, identity="totp"),
+        replace(policy, backdating=True),
+        replace(policy, minimum_isolation="C"),
         replace(policy, approvers={**policy.approvers, "review": ("reviewer@example.org",)}),
     ]
     assert replace(policy).digest() == policy.digest()
-    assert len({policy.digest(), *(other.digest() for other in others)}) == 4
+    assert len({policy.digest(), *(other.digest() for other in others)}) == 7
 
 
 @pytest.mark.parametrize(
@@ -55,7 +64,7 @@ def test_any_other_rule_gives_another_digest(policy: Policy) -> None:
         ("[approvals", "not TOML: "),
         (
             SMALLEST + "reviews = []",
-            "unknown key of [approvals] 'reviews'. Known: distinct_approvers, ",
+            "unknown key of [approvals] 'reviews'. Known: backdating, distinct_approvers, ",
         ),
         (
             SMALLEST + "[isolation]\ntier = 'A'",
@@ -64,7 +73,10 @@ def test_any_other_rule_gives_another_digest(policy: Policy) -> None:
         (SMALLEST + "[approval]", "unknown table 'approval'. Known: approvals, isolation."),
         ("", "gate 'review' names no approver. List at least one."),
         (SMALLEST.replace("operations@example.org", " "), "gate 'go-live' names no approver"),
-        (SMALLEST + "identity = 'totp'", "identity 'totp'; this release records 'claimed' only"),
+        (
+            SMALLEST + "identity = 'passport'",
+            "identity 'passport'. Expected one of ('claimed', 'totp').",
+        ),
         (SMALLEST + "[isolation]\nminimum = 'B'", "isolation 'B'. Expected one of ('A', 'C')."),
         (SMALLEST + "expires_days = 0", "expires_days 0. Expected a whole number of days."),
         (SMALLEST + "expires_days = 1.5", "expires_days 1.5. Expected a whole number of days."),
@@ -99,3 +111,94 @@ def test_a_missing_policy_is_named(tmp_path: Path) -> None:
         f"Policy {str(tmp_path / 'policy.toml')!r}: the file is missing. "
         "Restore deployments/policy.toml."
     )
+
+
+LOOSE = Policy(
+    approvers={"review": ("a@example.org", "b@example.org"), "go-live": ("b@example.org",)},
+    identity="claimed",
+    distinct_approvers=False,
+    expires_days=14,
+    minimum_isolation="C",
+    backdating=True,
+)
+STRICT = Policy(
+    approvers={"review": ("a@example.org",), "go-live": ("b@example.org",)},
+    identity="totp",
+    distinct_approvers=True,
+    expires_days=3,
+    minimum_isolation="A",
+    backdating=False,
+)
+WISHES: dict[str, dict[str, Any]] = {  # what turns LOOSE into STRICT, one by one
+    "review": {"approvals": {"review": ["a@example.org"]}},
+    "identity": {"approvals": {"identity": "totp"}},
+    "distinct_approvers": {"approvals": {"distinct_approvers": True}},
+    "expires_days": {"approvals": {"expires_days": 3}},
+    "minimum_isolation": {"isolation": {"minimum": "A"}},
+    "backdating": {"approvals": {"backdating": False}},
+}
+LOOSER: dict[str, dict[str, Any]] = {
+    "review": {"approvals": {"review": ["a@example.org", "b@example.org"]}},
+    "go-live": {"approvals": {"go-live": ["a@example.org"]}},
+    "identity": {"approvals": {"identity": "claimed"}},
+    "distinct_approvers": {"approvals": {"distinct_approvers": False}},
+    "expires_days": {"approvals": {"expires_days": 4}},
+    "minimum_isolation": {"isolation": {"minimum": "C"}},
+    "backdating": {"approvals": {"backdating": True}},
+}
+
+
+@pytest.mark.parametrize("key", WISHES)
+def test_a_model_may_ask_for_more(key: str) -> None:
+    tightened = tighten(LOOSE, "model.toml", WISHES[key])
+    if key == "review":
+        assert tightened == replace(LOOSE, approvers=STRICT.approvers)
+    else:
+        assert tightened == replace(LOOSE, **{key: getattr(STRICT, key)})
+    assert tightened.digest() != LOOSE.digest()
+
+
+def test_all_wishes_together_are_the_strict_policy() -> None:
+    tightened = LOOSE
+    for wishes in WISHES.values():
+        tightened = tighten(tightened, "model.toml", wishes)
+    assert tightened == STRICT
+    assert tightened.digest() == STRICT.digest()
+
+
+@pytest.mark.parametrize("key", LOOSER)
+def test_a_model_may_not_ask_for_less(key: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        tighten(STRICT, "model.toml", LOOSER[key])
+    assert str(refused.value).startswith(f"Policy 'model.toml': {key} ")
+    assert str(refused.value).endswith(
+        " A model may only tighten the factory's policy; remove it from model.toml."
+    )
+
+
+@pytest.mark.parametrize("key", WISHES)
+def test_asking_for_what_is_the_rule_changes_nothing(key: str) -> None:
+    assert tighten(STRICT, "model.toml", WISHES[key]).digest() == STRICT.digest()
+
+
+def test_no_wishes_change_nothing() -> None:
+    assert tighten(LOOSE, "model.toml", {}).digest() == LOOSE.digest()
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"approval": {}},
+        {"approvals": {"reviews": []}},
+        {"approvals": {"review": []}},
+        {"approvals": {"review": "a@example.org"}},
+        {"approvals": {"identity": "passport"}},
+        {"approvals": {"expires_days": 0}},
+        {"approvals": {"expires_days": True}},
+        {"isolation": {"minimum": "B"}},
+    ],
+    ids=str,
+)
+def test_a_wish_that_cannot_be_meant_is_refused(wishes: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError, match=r"Policy 'model\.toml': "):
+        tighten(LOOSE, "model.toml", wishes)

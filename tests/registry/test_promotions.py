@@ -1,30 +1,33 @@
-"""Promotion, what guards it, and which version was champion when."""
+"""Promotion and rollback, and what guards them."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Executable, select, update
 from sqlalchemy.orm import Session
 
 from registry import Registry
-from registry.aliases import Alias, aliases_of, get_alias, move_alias, set_challenger
+from registry.aliases import aliases_of, get_alias, move_alias, set_challenger
 from registry.approvals import Approval, ApprovalUse, live_approval
-from registry.errors import ApprovalError, ConflictError, NoChampionError, VersionUnfitError
-from registry.events import Event, append_event, list_events
-from registry.policy import Policy
-from registry.promotions import (
-    Reign,
-    champion,
-    champion_at,
-    promote,
-    promoted_version,
-    reign_at,
-    reigns,
+from registry.consumers import NewConsumer, add_consumer
+from registry.errors import (
+    ApprovalError,
+    ConflictError,
+    ConsumerError,
+    NoChampionError,
+    VersionUnfitError,
 )
+from registry.events import append_event, list_events
+from registry.models import get_model
+from registry.policy import Policy
+from registry.promotions import Wish, promote, rollback
+from registry.reigns import Reign, reign_at, reigns
+from registry.resolution import champion, champion_at
+from registry.statuses import retire
 from registry.verifications import Verification
-from registry.versions import ModelVersion, set_status
+from registry.versions import ModelVersion
 
 LINUX = "linux x86_64"
 REVIEWER = "reviewer@example.org"
@@ -35,6 +38,7 @@ Approve = Callable[..., None]
 Release = Callable[..., Reign]
 Say = Callable[..., tuple[Approval, bool]]
 Verify = Callable[..., Verification]
+Tamper = Callable[[Session, Executable], None]
 
 
 def test_a_promotion_moves_the_alias_and_names_its_approvals(
@@ -136,24 +140,13 @@ def test_a_verification_that_failed_after_go_live_stops_promotion(
 
 
 def test_an_expired_approval_stops_promotion(
-    session: Session, add_version: Add, approve: Approve, policy: Policy
+    session: Session, add_version: Add, approve: Approve, policy: Policy, tamper: Tamper
 ) -> None:
     approve(session, add_version(session))
     old = datetime.now(UTC) - timedelta(days=15)
-    session.execute(update(Approval).where(Approval.gate == "review").values(recorded_at=old))
-    session.expire_all()
+    tamper(session, update(Approval).where(Approval.gate == "review").values(recorded_at=old))
     with pytest.raises(ApprovalError, match=r"gate 'review' .* no live approval"):
         promote(session, "flight-delay", "1.0.0", policy, LINUX)
-
-
-def test_a_champion_outlives_the_expiry_of_its_approvals(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    version = add_version(session)
-    release(session, version)
-    session.execute(update(Approval).values(recorded_at=datetime(2013, 1, 1, tzinfo=UTC)))
-    session.expire_all()
-    assert champion(session, "flight-delay") is version
 
 
 def test_a_changed_policy_stops_promotion(
@@ -165,21 +158,19 @@ def test_a_changed_policy_stops_promotion(
 
 
 def test_an_approval_over_other_bytes_stops_promotion(
-    session: Session, add_version: Add, approve: Approve, policy: Policy
+    session: Session, add_version: Add, approve: Approve, policy: Policy, tamper: Tamper
 ) -> None:
     approve(session, add_version(session))
-    session.execute(update(Approval).values(manifest_digest="f" * 64))
-    session.expire_all()
+    tamper(session, update(Approval).values(manifest_digest="f" * 64))
     with pytest.raises(ApprovalError, match="no live approval"):
         promote(session, "flight-delay", "1.0.0", policy, LINUX)
 
 
 def test_one_person_at_both_gates_stops_promotion(
-    session: Session, add_version: Add, approve: Approve, policy: Policy
+    session: Session, add_version: Add, approve: Approve, policy: Policy, tamper: Tamper
 ) -> None:
     approve(session, add_version(session))
-    session.execute(update(Approval).values(approver=REVIEWER))
-    session.expire_all()
+    tamper(session, update(Approval).values(approver=REVIEWER))
     with pytest.raises(ApprovalError, match="one person approved both gates"):
         promote(session, "flight-delay", "1.0.0", policy, LINUX)
 
@@ -211,157 +202,6 @@ def test_two_promotions_from_one_champion_do_not_both_happen(
     assert champion(session, "flight-delay") is second
 
 
-def test_a_model_without_promotions_has_no_champion(session: Session, add_version: Add) -> None:
-    add_version(session)
-    with pytest.raises(NoChampionError) as missing:
-        champion(session, "flight-delay")
-    assert str(missing.value) == (
-        "Model 'flight-delay' has no champion: no version was promoted. "
-        "Release one with 'pilotline release flight-delay VERSION'."
-    )
-
-
-@pytest.mark.parametrize("status", ["revoked", "rejected", "archived"])
-def test_a_champion_out_of_use_is_not_handed_out(
-    session: Session, add_version: Add, release: Release, status: str
-) -> None:
-    version = add_version(session)
-    release(session, version)
-    set_status(session, version, status, {})
-    with pytest.raises(VersionUnfitError, match=f"is {status}. Promote another version first."):
-        champion(session, "flight-delay")
-    with pytest.raises(VersionUnfitError, match=f"is {status}"):
-        champion_at(session, "flight-delay", datetime.now(UTC))
-
-
-def test_a_deprecated_champion_still_serves(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    version = add_version(session)
-    release(session, version)
-    set_status(session, version, "deprecated", {})
-    assert champion(session, "flight-delay") is version
-
-
-def test_an_alias_moved_by_hand_is_not_trusted(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    session.execute(update(Alias).values(version_id=second.id))
-    session.expire_all()
-    with pytest.raises(VersionUnfitError) as refused:
-        champion(session, "flight-delay")
-    assert str(refused.value) == (
-        "Version 2.0.0 of 'flight-delay' was promoted without two approvals over its digest. "
-        "Somebody changed the registry; compare it with a backup."
-    )
-
-
-def test_an_alias_that_names_another_event_is_not_trusted(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    version = add_version(session)
-    release(session, version)
-    verified = list_events(session, version.model_id, "verified")[0]
-    session.execute(update(Alias).values(event_id=verified.id))
-    session.expire_all()
-    with pytest.raises(VersionUnfitError):
-        champion(session, "flight-delay")
-
-
-def test_a_promotion_event_edited_to_fit_another_version_is_not_trusted(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    promoted = list_events(session, first.model_id, "promoted")[0]
-    forged = promoted.body.replace(first.digest, second.digest).replace('"1.0.0"', '"2.0.0"')
-    session.execute(update(Alias).values(version_id=second.id))
-    session.execute(update(Event).where(Event.id == promoted.id).values(body=forged))
-    session.expire_all()
-    with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
-        champion(session, "flight-delay")
-    with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
-        champion_at(session, "flight-delay", datetime.now(UTC))
-
-
-def test_history_tells_the_champion_of_any_moment(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    one, two = release(session, first), release(session, second)
-    tick = timedelta(microseconds=1)
-    assert champion_at(session, "flight-delay", one.effective_from).number == "1.0.0"
-    assert champion_at(session, "flight-delay", two.effective_from - tick).number == "1.0.0"
-    assert champion_at(session, "flight-delay", two.effective_from).number == "2.0.0"
-    with pytest.raises(NoChampionError, match="had no champion on 2013-01-01T00:00\\+00:00"):
-        champion_at(session, "flight-delay", datetime(2013, 1, 1, tzinfo=UTC))
-
-
-def test_history_tells_what_was_known_at_a_moment(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    one, two = release(session, first), release(session, second)
-    later = two.recorded_at + timedelta(days=1)
-    assert reign_at(session, "flight-delay", later).number == "2.0.0"
-    assert reign_at(session, "flight-delay", later, known_at=one.recorded_at).number == "1.0.0"
-    known_at = one.recorded_at - timedelta(microseconds=1)
-    with pytest.raises(NoChampionError):
-        reign_at(session, "flight-delay", later, known_at=known_at)
-
-
-def test_a_promotion_that_counts_from_earlier_rules_the_days_since(
-    session: Session, add_version: Add
-) -> None:
-    # Recorded in the order 1, 2, 3; by business time 2 counts from before 1.
-    model_id = add_version(session).model_id
-    for number, day in (("1.0.0", 10), ("2.0.0", 5), ("3.0.0", 10)):
-        facts: dict[str, object] = {
-            "version": number,
-            "digest": "",
-            "previous": None,
-            "policy": "",
-            "approvals": [],
-        }
-        start = datetime(2013, 1, day, tzinfo=UTC)
-        append_event(session, model_id, "promoted", facts, effective_from=start)
-
-    def ruled(day: int) -> str:
-        return reign_at(session, "flight-delay", datetime(2013, 1, day, tzinfo=UTC)).number
-
-    # 2 on day 7; from day 10 on, of the two that count from then, the one recorded later.
-    assert (ruled(7), ruled(11)) == ("2.0.0", "3.0.0")
-    with pytest.raises(NoChampionError):
-        ruled(4)
-
-
-def test_a_version_that_was_champion_once_may_run_again(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    release(session, second)
-    assert promoted_version(session, "flight-delay", "1.0.0") is first
-    set_status(session, first, "revoked", {})
-    with pytest.raises(VersionUnfitError, match="is revoked"):
-        promoted_version(session, "flight-delay", "1.0.0")
-
-
-def test_a_version_that_was_never_champion_may_not_write_production(
-    session: Session, add_version: Add, approve: Approve
-) -> None:
-    approve(session, add_version(session))
-    with pytest.raises(VersionUnfitError) as refused:
-        promoted_version(session, "flight-delay", "1.0.0")
-    assert str(refused.value) == (
-        "Version 1.0.0 of 'flight-delay' was never champion, so it may not write production's "
-        "predictions. Score it beside production: "
-        "'pilotline score flight-delay --date D --shadow 1.0.0'."
-    )
-
-
 def test_a_promoted_challenger_challenges_nobody_any_more(
     session: Session, add_version: Add, release: Release
 ) -> None:
@@ -370,3 +210,160 @@ def test_a_promoted_challenger_challenges_nobody_any_more(
     assert aliases_of(session, version) == ["challenger"]
     release(session, version)
     assert aliases_of(session, version) == ["champion"]
+
+
+def test_a_rollback_takes_the_one_before_and_keeps_its_evidence(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    promoted = release(session, first)
+    release(session, second)
+    back = rollback(session, "flight-delay", "late flights not seen", OPERATIONS, "claimed")
+    assert champion(session, "flight-delay") is first
+    assert (back.kind, back.number, back.previous) == ("rolled back", "1.0.0", "2.0.0")
+    assert (back.reason, back.by) == ("late flights not seen", OPERATIONS)
+    assert back.approvals == promoted.approvals
+    assert list_events(session, first.model_id)[-1].facts()["promotion"] == promoted.event
+
+
+def test_rollbacks_go_back_and_never_forth(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    for key in ("first", "second", "third"):
+        release(session, add_version(session, key))
+
+    def back() -> str:
+        return rollback(session, "flight-delay", "wrong", OPERATIONS, "claimed").number
+
+    assert [back(), back()] == ["2.0.0", "1.0.0"]
+    with pytest.raises(VersionUnfitError) as refused:
+        back()
+    assert str(refused.value) == (
+        "Version 1.0.0 of 'flight-delay' is the first champion; there is none to go back to. "
+        "To stop it: 'pilotline revoke flight-delay 1.0.0 --reason TEXT'."
+    )
+
+
+def test_a_promotion_after_a_rollback_is_put_on_what_was_left(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    # 1, 2, back to 1, 3: before 3 stands 1, for 2 was taken away.
+    first, second, third = (add_version(session, key) for key in ("first", "second", "third"))
+    release(session, first)
+    release(session, second)
+    rollback(session, "flight-delay", "wrong", OPERATIONS, "claimed")
+    release(session, third)
+    assert rollback(session, "flight-delay", "wrong", OPERATIONS, "claimed").number == "1.0.0"
+    assert champion(session, "flight-delay") is first
+
+
+def test_a_rollback_to_a_revoked_version_is_refused(
+    registry: Registry, add_version: Add, release: Release
+) -> None:
+    with registry.write() as session:
+        first, second = add_version(session, "first"), add_version(session, "second")
+        release(session, first)
+        release(session, second)
+        retire(session, "flight-delay", "1.0.0", "revoked", "leaks", OPERATIONS, "claimed")
+    refused = pytest.raises(VersionUnfitError, match=r"^Version 1\.0\.0 .* is revoked")
+    with refused, registry.write() as session:
+        rollback(session, "flight-delay", "wrong", OPERATIONS, "claimed")
+    with registry.read() as session:
+        assert champion(session, "flight-delay").number == "2.0.0"
+
+
+def test_a_rollback_leaves_a_revoked_champion(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    release(session, second)
+    retire(session, "flight-delay", "2.0.0", "revoked", "leaks", OPERATIONS, "claimed")
+    rollback(session, "flight-delay", "it is revoked", OPERATIONS, "claimed")
+    assert champion(session, "flight-delay") is first
+
+
+def test_nothing_is_rolled_back_where_nothing_was_promoted(
+    session: Session, add_version: Add
+) -> None:
+    add_version(session)
+    with pytest.raises(NoChampionError):
+        rollback(session, "flight-delay", "wrong", OPERATIONS, "claimed")
+
+
+def test_backdating_needs_a_policy_that_allows_it(
+    session: Session, add_version: Add, approve: Approve, policy: Policy
+) -> None:
+    approve(session, add_version(session))
+    wish = Wish(effective_from=datetime(2013, 1, 1, tzinfo=UTC))
+    with pytest.raises(VersionUnfitError) as refused:
+        promote(session, "flight-delay", "1.0.0", policy, LINUX, wish)
+    assert str(refused.value) == (
+        "Version 1.0.0 of 'flight-delay' may not be promoted from an earlier time, says the "
+        "policy. Leave --effective-from away, or set backdating = true in the factory's policy."
+    )
+
+
+@pytest.fixture
+def backdating(
+    session: Session, add_version: Add, say: Say, verify: Verify, policy: Policy
+) -> Policy:
+    """Return a policy that allows backdating, under which version 1.0.0 is approved."""
+    allowing = replace(policy, backdating=True)
+    version = add_version(session)
+    say(session, version, "review", REVIEWER, under=allowing)
+    verify(session, version)
+    say(session, version, "go-live", OPERATIONS, under=allowing)
+    return allowing
+
+
+def test_a_backdated_promotion_rules_the_days_since(session: Session, backdating: Policy) -> None:
+    new_year = datetime(2013, 1, 1, tzinfo=UTC)
+    reign = promote(session, "flight-delay", "1.0.0", backdating, LINUX, Wish(new_year))
+    assert reign.backdated
+    assert reign.effective_from == new_year
+    assert champion_at(session, "flight-delay", new_year + timedelta(days=1)).number == "1.0.0"
+    with pytest.raises(NoChampionError):  # nobody knew of it then
+        reign_at(session, "flight-delay", new_year + timedelta(days=1), known_at=new_year)
+
+
+def test_nobody_is_champion_from_a_time_to_come(session: Session, backdating: Policy) -> None:
+    wish = Wish(effective_from=datetime.now(UTC) + timedelta(days=1))
+    with pytest.raises(VersionUnfitError, match="cannot be champion from a time to come"):
+        promote(session, "flight-delay", "1.0.0", backdating, LINUX, wish)
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_promotion_that_breaks_a_consumer_needs_a_reason(
+    session: Session, add_version: Add, approve: Approve, policy: Policy, reason: str
+) -> None:
+    approve(session, add_version(session))
+    add_consumer(session, "flight-delay", NewConsumer("gate desk", "gate@example.org", "~=2.0"))
+    add_consumer(session, "flight-delay", NewConsumer("crew", "crew@example.org", ">=1"))
+    with pytest.raises(ConsumerError) as refused:
+        promote(session, "flight-delay", "1.0.0", policy, LINUX, Wish(break_consumers=reason))
+    assert str(refused.value) == (
+        "Consumer 'gate desk' of 'flight-delay': version 1.0.0 breaks gate desk (needs ~=2.0, "
+        "gate@example.org). Agree with them first, or give --break-consumers REASON."
+    )
+    assert get_alias(session, get_model(session, "flight-delay").id, "champion") is None
+
+
+def test_a_promotion_says_whom_it_broke_and_why(
+    session: Session, add_version: Add, approve: Approve, policy: Policy
+) -> None:
+    approve(session, add_version(session))
+    add_consumer(session, "flight-delay", NewConsumer("gate desk", "gate@example.org", "~=2.0"))
+    wish = Wish(break_consumers="agreed by telephone")
+    reign = promote(session, "flight-delay", "1.0.0", policy, LINUX, wish)
+    assert reign.reason == "agreed by telephone"
+    event = list_events(session, get_model(session, "flight-delay").id, "promoted")[0]
+    assert event.facts()["broken"] == ["gate desk"]
+
+
+def test_a_reason_that_was_not_needed_is_not_recorded(
+    session: Session, add_version: Add, approve: Approve, policy: Policy
+) -> None:
+    approve(session, add_version(session))
+    wish = Wish(break_consumers="to be sure")
+    assert promote(session, "flight-delay", "1.0.0", policy, LINUX, wish).reason == ""

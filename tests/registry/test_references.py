@@ -6,10 +6,15 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy.orm import Session
 
-from registry.aliases import set_challenger
-from registry.errors import NoChampionError, UnknownModelError, UnknownVersionError
-from registry.promotions import Reign
-from registry.references import end_of_day, resolve, split_reference
+from registry.aliases import set_alias, set_challenger
+from registry.errors import (
+    NoChampionError,
+    UnknownModelError,
+    UnknownVersionError,
+    VersionUnfitError,
+)
+from registry.references import end_of_day, look_up, resolve, split_reference
+from registry.reigns import Reign
 from registry.versions import ModelVersion, set_status
 
 Add = Callable[..., ModelVersion]
@@ -63,7 +68,31 @@ def test_a_constraint_passes_over_versions_out_of_use(
 ) -> None:
     set_status(session, versions["1.1.1"], status, {})
     assert resolve(session, "flight-delay", "<2").number == "1.1.0"
-    assert resolve(session, "flight-delay", "1.1.1").number == "1.1.1"
+    assert look_up(session, "flight-delay", "1.1.1").number == "1.1.1"
+
+
+@pytest.mark.parametrize("reference", ["1.1.1", "canary"])
+def test_a_revoked_version_can_be_looked_at_and_not_resolved(
+    session: Session, versions: dict[str, ModelVersion], reference: str
+) -> None:
+    set_alias(session, "canary", versions["1.1.1"])
+    set_status(session, versions["1.1.1"], "revoked", {})
+    assert look_up(session, "flight-delay", reference) is versions["1.1.1"]
+    with pytest.raises(VersionUnfitError, match=r"1\.1\.1 .* is revoked\. Use another version\."):
+        resolve(session, "flight-delay", reference)
+
+
+@pytest.mark.parametrize("reference", ["champion", "as-of"])
+def test_a_revoked_champion_can_be_looked_at_and_not_resolved(
+    session: Session, versions: dict[str, ModelVersion], release: Release, reference: str
+) -> None:
+    reign = release(session, versions["1.0.0"])
+    if reference == "as-of":
+        reference = f"as-of:{reign.effective_from.date().isoformat()}"
+    set_status(session, versions["1.0.0"], "revoked", {})
+    assert look_up(session, "flight-delay", reference) is versions["1.0.0"]
+    with pytest.raises(VersionUnfitError, match="is revoked"):
+        resolve(session, "flight-delay", reference)
 
 
 def test_an_alias_means_where_it_points(

@@ -95,7 +95,8 @@ def test_a_success_becomes_visible_beside_its_event(
     assert event.kind == "run succeeded"
     assert event.facts() == {
         "run": run.id,
-        "version_id": run.version_id,
+        "version": "1.0.0",
+        "committed": False,
         "variant": "production",
         "date": "2013-01-01",
         "epoch": 1,

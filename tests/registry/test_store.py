@@ -8,8 +8,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import make_url, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from registry import Registry
 from registry import __file__ as package
@@ -19,6 +19,7 @@ from registry.errors import StoreError
 from registry.events import first_broken_event, list_events
 from registry.models import ModelFacts, list_models, put_model
 from registry.runs import Run, visible_runs
+from registry.store import SCHEMA
 from registry.versions import ModelVersion
 
 Add = Callable[..., ModelVersion]
@@ -123,7 +124,7 @@ def test_an_error_rolls_everything_back(registry: Registry) -> None:
 
 
 def test_what_a_reading_session_changes_is_not_kept(registry: Registry) -> None:
-    with suppress(OperationalError), registry.read() as session:  # refused at once, or undone
+    with suppress(DBAPIError), registry.read() as session:  # refused at once, or undone
         put_model(session, ModelFacts("flight-delay", "operations", ""))
     with registry.read() as session:
         assert list_models(session) == []
@@ -137,10 +138,14 @@ def test_references_between_tables_are_enforced(registry: Registry) -> None:
 def test_a_newer_schema_is_left_alone(database: str, tmp_path: Path) -> None:
     with Registry(database, tmp_path) as registry, registry.write() as session:
         session.execute(text("update alembic_version set version_num = '9999'"))
+        session.execute(text("update registry_info set value = '7.2.0' where key = 'needs'"))
     with pytest.raises(StoreError) as refused:
         Registry(database, tmp_path)
-    assert str(refused.value).startswith(f"Registry at {database!r}: has schema 9999, this ")
-    assert str(refused.value).endswith("Use the newer pilotline that made it.")
+    shown = make_url(database).render_as_string()
+    assert str(refused.value) == (
+        f"Registry at {shown!r}: has schema 9999, this pilotline knows up to {SCHEMA}. "
+        "Use pilotline 7.2.0 or newer."
+    )
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
@@ -149,7 +154,8 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         Registry(f"sqlite:///{tmp_path / 'registry.db'}", tmp_path)
     assert str(refused.value) == (
         f"Registry at 'sqlite:///{tmp_path / 'registry.db'}': "
-        "cannot be opened (file is not a database). Check PILOTLINE_HOME and its rights."
+        "cannot be opened (file is not a database). "
+        "Check PILOTLINE_HOME, PILOTLINE_REGISTRY_URL and the rights there."
     )
 
 
@@ -165,7 +171,7 @@ def test_two_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'home' / 'registry.db'}"
     run_at_once(OPEN, 2, url, str(tmp_path))
     with Registry(url, tmp_path) as registry, registry.read() as session:
-        assert session.scalars(text("select version_num from alembic_version")).all() == ["0001"]
+        assert session.scalars(text("select version_num from alembic_version")).all() == [SCHEMA]
 
 
 def test_writers_in_four_processes_lose_no_update(

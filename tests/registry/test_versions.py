@@ -168,7 +168,5 @@ def test_the_database_itself_refuses_a_number_twice(session: Session, add_versio
         reason="",
         author="author@example.org",
     )
-    session.add(twin)
-    with pytest.raises(IntegrityError):
-        session.flush()
-    session.rollback()
+    with pytest.raises(IntegrityError), session.begin_nested():
+        session.add(twin)

@@ -26,7 +26,7 @@ def test_every_file_is_what_the_manifest_says(registry: Registry, job: Job) -> N
 
 def test_a_flipped_bit_is_noticed(home: Home, registry: Registry, job: Job) -> None:
     digest = job.bundle.manifest.file("artifact/model.joblib").sha256
-    path = home.blobs / digest[:2] / digest
+    path = home.root / "blobs" / digest[:2] / digest
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.chmod(0o644)
@@ -37,6 +37,6 @@ def test_a_flipped_bit_is_noticed(home: Home, registry: Registry, job: Job) -> N
 
 def test_a_lost_file_is_noticed(home: Home, registry: Registry, job: Job) -> None:
     digest = job.bundle.manifest.file("model.py").sha256
-    (home.blobs / digest[:2] / digest).unlink()
+    (home.root / "blobs" / digest[:2] / digest).unlink()
     with pytest.raises(MissingBlobError):
         load_bundle(registry, job.bundle.version)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from sqlalchemy import delete
 
 from registry import Registry
 from registry.events import list_events
+from registry.ingests import Ingest
 from registry.metrics import list_metrics
 from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
@@ -18,6 +20,7 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.monitoring import DETECTED, Watch, monitor_model, read_predictions
 from tasks.scoring import DayScored
+from tests.tasks.conftest import unguard
 
 DAYS = [date(2013, 1, 14) + timedelta(days=n) for n in range(9)]  # 14 to 22; 17 on has moved
 QUIET, ONE_WINDOW, TWO_WINDOWS = DAYS[2], DAYS[5], DAYS[8]
@@ -90,11 +93,12 @@ def test_drift_fires_only_after_windows_in_a_row_and_is_recorded_once(
 
 
 def test_predictions_without_actuals_are_not_judged(
-    home: Home, score: Callable[..., list[DayScored]], watch: Callable[[date], Watch]
+    registry: Registry, score: Callable[..., list[DayScored]], watch: Callable[[date], Watch]
 ) -> None:
     score(DAYS[0])
-    with closing(sqlite3.connect(home.root / "registry.db")) as database, database:
-        database.execute("delete from ingest where dataset = 'arrivals'")
+    with registry.write() as session:
+        unguard(session)
+        session.execute(delete(Ingest).where(Ingest.dataset == "arrivals"))
     assert watch(DAYS[0]).realized == []
 
 

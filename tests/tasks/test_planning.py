@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 
 from registry import Registry
-from registry.approvals import Decision
+from registry.approvals import Decision, decide
 from registry.errors import UnknownModelError, UnknownVersionError, VersionUnfitError
 from registry.ingests import Ingest, record_ingest
 from registry.models import ModelFacts
@@ -19,7 +19,6 @@ from registry.verifications import Verification, record_verification
 from registry.versions import NewVersion, enter_version
 from tasks.datasets import Dataset
 from tasks.errors import NothingToDoError
-from tasks.gates import record_decision
 from tasks.home import Home
 from tasks.ingestion import ingest_day
 from tasks.job import Job
@@ -90,15 +89,16 @@ def test_a_day_shown_by_another_version_is_to_be_scored_again(
         )
         version, _ = enter_version(session, new)
     review = Decision("review", "approve", "reviewer@example.org", "read")
-    record_decision(home, "flight-delay", version.number, review)
+    with registry.write() as session:
+        decide(session, "flight-delay", version.number, review, home.load_policy())
     with registry.write() as session:
         passed = Verification(
             passed=True, summary="", report_digest="7" * 64, platform="here", isolation="A"
         )
         record_verification(session, version, passed)
     live = Decision("go-live", "approve", "operations@example.org", "read")
-    record_decision(home, "flight-delay", version.number, live)
     with registry.write() as session:
+        decide(session, "flight-delay", version.number, live, home.load_policy())
         promote(session, "flight-delay", version.number, home.load_policy(), "here")
     (day,) = plan(registry, DAY, DAY, "champion")
     assert (day.state, day.number, day.reason) == ("other version", "1.1.0", "replaces 1.0.0")

@@ -6,6 +6,7 @@ import pytest
 
 from registry import Registry
 from registry.aliases import aliases_of
+from registry.promotions import Wish
 from registry.versions import get_version
 from tasks import steps
 from tasks.bundle import load_manifest
@@ -42,7 +43,7 @@ def test_gates_and_verification_are_read_from_the_record(home: Home) -> None:
     assert (verified.passed, verified.checks) == (True, [])
     assert steps.is_champion.fn(home, "flight-delay", "1.0.0")
     assert steps.check_evaluation.fn(home, "flight-delay", "1.0.0") == []
-    assert steps.promote_version.fn(home, "flight-delay", "1.0.0").number == "1.0.0"
+    assert steps.promote_version.fn(home, "flight-delay", "1.0.0", Wish()).number == "1.0.0"
 
 
 def test_a_retraining_takes_the_champion_s_own_files_and_not_the_lab_s(

@@ -1,0 +1,88 @@
+"""Commands that look through the registry or clean it: audit, gc."""
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import timedelta
+
+import click
+
+from flows.console import out, print_facts, print_json, print_table, progress
+from flows.place import current_home
+
+
+def verify_registry(head: str | None, as_json: bool) -> int:
+    """Audit everything; return 1 if something is wrong."""
+    import logging
+
+    from registry.audit import audit
+    from registry.errors import AuditError
+
+    log = logging.getLogger("pilotline")
+    with current_home().open_registry() as registry, progress("auditing"):
+        try:
+            found = audit(registry, head, log.info)
+        except AuditError as err:
+            if not as_json:
+                raise
+            print_json(
+                {"sound": False, "chain": err.chain, "thing": err.thing, "problem": err.problem}
+            )
+            return 1
+    if as_json:
+        print_json({"sound": True, **asdict(found)})
+        return 0
+    print_facts(
+        [
+            ("chains", found.chains),
+            ("events", found.events),
+            ("versions", found.versions),
+            ("blobs hashed again", found.blobs),
+            ("verdict", "every chain verifies, and the present state is their fold"),
+        ]
+    )
+    if head is None:
+        out.print("Without --head HASH, kept elsewhere, a rewriting of everything is not found.")
+    return 0
+
+
+def print_heads(as_json: bool) -> None:
+    """Print the head of every chain."""
+    from registry.audit import list_heads
+
+    with current_home().open_registry() as registry, registry.read() as session:
+        heads = list_heads(session)
+    if as_json:
+        print_json([asdict(head) for head in heads])
+        return
+    rows = [(head.chain, head.seq, head.hash) for head in heads]
+    print_table("Heads", ["chain", "events", "hash of the last"], rows)
+
+
+def print_events() -> None:
+    """Print every event as one JSON line."""
+    from registry.audit import export_events
+
+    with current_home().open_registry() as registry, registry.read() as session:
+        for event in export_events(session):
+            sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+
+def collect(only_plan: bool, grace_hours: float, as_json: bool) -> None:
+    """Collect garbage, or say what that would remove."""
+    from registry.garbage import LEAST_GRACE, collect_garbage
+
+    grace = timedelta(hours=grace_hours)
+    if grace < LEAST_GRACE:
+        raise click.UsageError(f"--grace-hours {grace_hours:g} is too short; at least 2.")
+    with current_home().open_registry() as registry:
+        found = collect_garbage(registry, grace, only_plan=only_plan)
+    if as_json:
+        print_json({**asdict(found), "size_bytes": found.size_bytes})
+        return
+    word = "would remove" if only_plan else "removed"
+    mib = found.size_bytes / 2**20
+    out.print(
+        f"{word} {len(found.removed):,} blobs, {mib:.1f} MiB; "
+        f"{found.kept:,} are in use, {found.young:,} too young."
+    )

@@ -1,0 +1,207 @@
+"""The audit finds and names the first thing that is wrong."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Executable, delete, select, text, update
+from sqlalchemy.orm import Session
+
+from registry import Registry
+from registry import __file__ as package
+from registry.aliases import Alias, remove_alias, set_alias, set_challenger
+from registry.approvals import Approval
+from registry.audit import audit, export_events, list_heads
+from registry.blobs_folder import FolderBlobs
+from registry.consumers import Consumer, NewConsumer, add_consumer
+from registry.errors import AuditError
+from registry.events import Event
+from registry.promotions import rollback
+from registry.registration import Registration, register
+from registry.reigns import Reign
+from registry.runs import Claim, Ending, RunOutcome, ScoredPartition, claim_partition, end_run
+from registry.statuses import retire
+from registry.versions import ModelVersion, VersionStatus, get_version
+
+SCRIPT = Path(package).parents[1] / "docs" / "reference" / "verify_chain.py"
+NAME = "flight-delay"
+Make = Callable[..., Registration]
+Release = Callable[[Session, ModelVersion], Reign]
+Tamper = Callable[[Session, Executable], None]
+
+
+@pytest.fixture
+def lived(registry: Registry, registration: Make, release: Release, claim: Claim) -> Registry:
+    """Return a registry in which everything that leaves state behind has happened."""
+    first, _ = register(registry, registration("first"))
+    second, _ = register(registry, registration("second"))
+    third, _ = register(registry, registration("third"))
+    with registry.write() as session:
+        registry.blobs.put(b"{}")  # the report that the fixture's verifications name
+        add_consumer(session, NAME, NewConsumer("pricing", "pricing@example.org", ">=1"))
+        for version in (first, second):
+            release(session, version)
+        run = claim_partition(session, second, claim)
+        end_run(session, run, Ending("succeeded", 842, table_version=1))
+        late = claim_partition(session, second, replace(claim, date=date(2013, 1, 2)))
+        end_run(session, late, Ending("failed", reason="it raised"))
+        set_challenger(session, third, "retrained")
+        set_alias(session, "candidate", third)
+        rollback(session, NAME, "wrong by a factor", "operations", "claimed")
+        retire(session, NAME, second.number, "deprecated", "wrong", "operations", "claimed")
+    return registry
+
+
+def test_a_lived_in_registry_is_sound(lived: Registry) -> None:
+    found = audit(lived)
+    assert (found.chains, found.versions) == (1, 3)
+    assert [(head.chain, head.seq) for head in found.heads] == [(NAME, found.events)]
+
+
+def change_status(session: Session) -> Executable:
+    version = get_version(session, NAME, "3.0.0")
+    return (
+        update(VersionStatus)
+        .where(VersionStatus.version_id == version.id)
+        .values(status="approved")
+    )
+
+
+def move_champion(session: Session) -> Executable:
+    version = get_version(session, NAME, "3.0.0")
+    return update(Alias).where(Alias.name == "champion").values(version_id=version.id)
+
+
+def move_approval(session: Session) -> Executable:
+    version = get_version(session, NAME, "3.0.0")
+    one = session.scalars(select(Approval.id).limit(1)).one()
+    return update(Approval).where(Approval.id == one).values(version_id=version.id)
+
+
+def hide_run(session: Session) -> Executable:
+    return update(ScoredPartition).values(visible_run=None)
+
+
+TAMPERINGS: dict[str, tuple[Callable[[Session], Executable], str]] = {
+    "a row's status": (change_status, r"Status of version 3\.0\.0"),
+    "the champion": (move_champion, "Alias champion"),
+    "another alias": (lambda _: delete(Alias).where(Alias.name == "candidate"), "Alias candidate"),
+    "a moved approval": (move_approval, "it was moved here from another version"),
+    "an edited approval": (
+        lambda _: update(Approval).values(approver="somebody@example.org"),
+        "Approval",
+    ),
+    "an author": (lambda _: update(ModelVersion).values(author="nobody"), "Author of version"),
+    "a run's rows": (lambda _: update(RunOutcome).values(rows=1), "Run "),
+    "what readers see": (hide_run, "Partition production 2013-01-01"),
+    "a consumer": (lambda _: update(Consumer).values(needs="==9"), "Consumer pricing"),
+    "an edited event": (
+        lambda _: update(Event).where(Event.seq == 2).values(body="{}"),
+        "Event 2: it is missing, edited or moved|Event 2 of",
+    ),
+    "an event's time": (
+        lambda _: update(Event).where(Event.seq == 4).values(kind="reviewed"),
+        "Event 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+def test_what_was_changed_behind_its_back_is_named(
+    lived: Registry, tamper: Tamper, what: str
+) -> None:
+    statement, named = TAMPERINGS[what]
+    with lived.write() as session:
+        tamper(session, statement(session))
+    with pytest.raises(AuditError, match=named):
+        audit(lived)
+
+
+def test_a_deleted_event_is_named(lived: Registry, tamper: Tamper) -> None:
+    with lived.write() as session:
+        # An event that nothing refers to: a run's.
+        seq = session.scalars(select(Event.seq).where(Event.kind == "run failed")).one()
+        tamper(session, delete(Event).where(Event.seq == seq))
+    with pytest.raises(AuditError, match=f"Event {seq}"):
+        audit(lived)
+
+
+def test_a_cut_tail_is_found_with_a_head_kept_elsewhere(lived: Registry, tamper: Tamper) -> None:
+    with lived.write() as session:
+        # An alias that was set and removed again leaves no trace but this.
+        remove_alias(session, get_version(session, NAME, "3.0.0").model_id, "candidate")
+        set_alias(session, "candidate", get_version(session, NAME, "3.0.0"))
+    with lived.read() as session:
+        head = list_heads(session)[0]
+    with lived.write() as session:
+        tamper(session, text("DELETE FROM alias WHERE name = 'candidate'"))
+        tamper(session, delete(Event).where(Event.seq == head.seq))
+    audit(lived)  # nothing is left to contradict the shorter chain
+    with pytest.raises(AuditError, match="events were cut or rewritten"):
+        audit(lived, head.hash)
+
+
+def test_an_old_head_is_still_there_later(lived: Registry) -> None:
+    with lived.read() as session:
+        known = list_heads(session)[0].hash
+    with lived.write() as session:
+        set_alias(session, "candidate", get_version(session, NAME, "1.0.0"))
+    audit(lived, known)
+
+
+def test_a_flipped_byte_in_a_blob_is_named(lived: Registry) -> None:
+    assert isinstance(lived.blobs, FolderBlobs)
+    with lived.read() as session:
+        digest = get_version(session, NAME, "2.0.0").digest
+    path = lived.blobs.root / digest[:2] / digest
+    data = bytearray(path.read_bytes())
+    data[5] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+    with pytest.raises(AuditError, match=r"Manifest of 2\.0\.0"):
+        audit(lived)
+
+
+def test_a_lost_blob_is_named(lived: Registry) -> None:
+    lost = lived.blobs.put(b"trained on third")
+    lived.blobs.delete(lost)
+    with pytest.raises(AuditError, match=rf"Blob {lost[:12]} of 3\.0\.0"):
+        audit(lived)
+
+
+def test_the_database_itself_refuses_that_events_are_edited(lived: Registry) -> None:
+    for statement in (update(Event).values(kind="x"), delete(Event)):
+        with (
+            pytest.raises(Exception, match="facts are added, never edited"),
+            lived.write() as session,
+        ):
+            session.execute(statement)
+    audit(lived)
+
+
+def test_a_script_without_pilotline_verifies_the_export(lived: Registry, tmp_path: Path) -> None:
+    with lived.read() as session:
+        lines = [json.dumps(event) for event in export_events(session)]
+        head = list_heads(session)[0]
+    path = tmp_path / "events.jsonl"
+
+    def verify(text: list[str], *heads: str) -> subprocess.CompletedProcess[str]:
+        path.write_text("".join(f"{line}\n" for line in text), "utf-8")
+        command = [sys.executable, "-I", str(SCRIPT), str(path), *heads]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    sound = verify(lines, head.hash)
+    assert sound.stdout == f"{NAME}: {head.seq} events, head {head.hash}\n"
+    edited = verify([lines[0].replace("author@", "nobody@"), *lines[1:]])
+    assert edited.stderr == f"{NAME}: event 1 is missing, edited or moved\n"
+    assert "event 3 is missing" in verify(lines[:2] + lines[3:]).stderr
+    assert "events were cut" in verify(lines[:-1], head.hash).stderr
+
+
+def test_the_script_is_as_short_as_promised() -> None:
+    assert len(SCRIPT.read_text("utf-8").splitlines()) <= 30

@@ -1,0 +1,103 @@
+"""A process killed anywhere within a promotion leaves all of it or nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from registry import Registry
+from registry import __file__ as package
+from registry.approvals import ApprovalUse
+from registry.consumers import NewConsumer, add_consumer
+from registry.events import first_broken_event, list_events
+from registry.failpoints import NAMES, VARIABLE
+from registry.models import get_model
+from registry.outbox import list_messages
+from registry.reigns import Reign, reigns
+from registry.resolution import champion
+from registry.versions import ModelVersion
+
+Add = Callable[..., ModelVersion]
+ROOT = Path(package).parents[1]  # where the process finds our packages
+PROMOTE = """
+import sys
+from registry import Registry
+from registry.failpoints import reach
+from registry.policy import Policy
+from registry.promotions import promote
+
+url, blobs = sys.argv[1:3]
+policy = Policy(
+    approvers={
+        "review": ("reviewer@example.org", "operations@example.org", "author@example.org"),
+        "go-live": ("operations@example.org", "reviewer@example.org"),
+    },
+    identity="claimed",
+    distinct_approvers=True,
+    expires_days=14,
+    minimum_isolation="A",
+)
+with Registry(url, blobs) as registry:
+    with registry.write() as session:
+        promote(session, "flight-delay", "2.0.0", policy, "linux x86_64")
+    reach("promote: committed")
+"""
+
+
+def run_promotion(database: str, folder: Path, failpoint: str = "") -> int:
+    return subprocess.run(
+        [sys.executable, "-c", PROMOTE, database, str(folder)],
+        cwd=ROOT,
+        env=os.environ | {VARIABLE: failpoint},
+        timeout=120,
+    ).returncode
+
+
+@pytest.mark.parametrize("name", ["", *(name for name in NAMES if name.startswith("promote: "))])
+def test_a_promotion_killed_anywhere_and_run_again_is_as_one_undisturbed(
+    registry: Registry,
+    database: str,
+    tmp_path: Path,
+    add_version: Add,
+    release: Callable[..., Reign],
+    approve: Callable[..., None],
+    name: str,
+) -> None:
+    with registry.write() as session:
+        first, second = add_version(session, "first"), add_version(session, "second")
+        release(session, first)
+        add_consumer(session, "flight-delay", NewConsumer("crew", "crew@example.org"))
+        approve(session, second)
+    if name:
+        assert run_promotion(database, tmp_path, name) == -signal.SIGKILL
+        with registry.read() as session:
+            done = name == "promote: committed"
+            assert champion(session, "flight-delay").number == ("2.0.0" if done else "1.0.0")
+            assert len(reigns(session, "flight-delay")) == 1 + done
+    assert run_promotion(database, tmp_path) == 0
+    with registry.read() as session:  # the same whether it was killed or not
+        assert champion(session, "flight-delay").number == "2.0.0"
+        history = [(reign.number, reign.previous) for reign in reigns(session, "flight-delay")]
+        assert history == [("1.0.0", None), ("2.0.0", "1.0.0")]
+        assert len(session.scalars(select(ApprovalUse)).all()) == 4
+        assert [m.title for m in list_messages(session)] == ["flight-delay 2.0.0 is champion"]
+        model_id = get_model(session, "flight-delay").id
+        assert [event.kind for event in list_events(session, model_id)] == [
+            "registered",
+            "registered",
+            "approved",
+            "verified",
+            "go-live approved",
+            "promoted",
+            "consumer added",
+            "approved",
+            "verified",
+            "go-live approved",
+            "promoted",
+        ]
+        assert first_broken_event(session, model_id) is None

@@ -1,0 +1,97 @@
+"""Garbage collection removes what nothing names, and nothing else."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from registry import Registry
+from registry.blobs_folder import FolderBlobs
+from registry.errors import AuditError
+from registry.garbage import collect_garbage
+from registry.registration import Registration, register
+from registry.wheels import Wheel, put_wheel
+
+DAY = timedelta(days=1)
+Make = Callable[..., Registration]
+
+
+def age_blobs(registry: Registry, hours: float) -> None:
+    """Let every blob look as if it was stored ``hours`` ago."""
+    assert isinstance(registry.blobs, FolderBlobs)
+    moment = time.time() - hours * 3600
+    for path in registry.blobs.root.glob("*/*"):
+        os.utime(path, (moment, moment))
+
+
+def test_what_nothing_names_goes_after_the_grace_time(
+    registry: Registry, registration: Make
+) -> None:
+    version, _ = register(registry, registration())
+    stray = registry.blobs.put(b"nobody names this")
+    age_blobs(registry, 25)
+    done = collect_garbage(registry, DAY, only_plan=False)
+    assert [blob.digest for blob in done.removed] == [stray]
+    assert done.size_bytes == 17
+    assert done.kept == 3  # the manifest and its two files
+    assert not registry.blobs.has(stray)
+    assert registry.blobs.has(version.digest)
+
+
+def test_what_is_younger_than_the_grace_time_stays(registry: Registry) -> None:
+    stray = registry.blobs.put(b"perhaps of a training under way")
+    done = collect_garbage(registry, DAY, only_plan=False)
+    assert (done.removed, done.young) == ([], 1)
+    assert registry.blobs.has(stray)
+
+
+def test_putting_the_same_bytes_again_makes_them_young(registry: Registry) -> None:
+    stray = registry.blobs.put(b"again")
+    age_blobs(registry, 25)
+    registry.blobs.put(b"again")
+    assert collect_garbage(registry, DAY, only_plan=False).removed == []
+    assert registry.blobs.has(stray)
+
+
+def test_a_plan_removes_nothing(registry: Registry) -> None:
+    stray = registry.blobs.put(b"nobody names this")
+    age_blobs(registry, 25)
+    planned = collect_garbage(registry, DAY, only_plan=True)
+    assert [blob.digest for blob in planned.removed] == [stray]
+    assert registry.blobs.has(stray)
+
+
+def test_kept_wheels_stay(registry: Registry) -> None:
+    digest = registry.blobs.put(b"a wheel")
+    with registry.write() as session:
+        put_wheel(session, Wheel(sha256=digest, filename="a-1-py3-none-any.whl", size=7))
+    age_blobs(registry, 25)
+    assert collect_garbage(registry, DAY, only_plan=False).removed == []
+
+
+def test_a_damaged_manifest_stops_it(registry: Registry, registration: Make) -> None:
+    version, _ = register(registry, registration())
+    stray = registry.blobs.put(b"nobody names this")
+    age_blobs(registry, 25)
+    registry.blobs.delete(version.digest)
+    with pytest.raises(AuditError, match=r"Manifest of 1\.0\.0"):
+        collect_garbage(registry, DAY, only_plan=False)
+    assert registry.blobs.has(stray)
+
+
+def test_a_short_grace_time_is_refused(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="at least 2:00:00"):
+        collect_garbage(registry, timedelta(minutes=5), only_plan=False)
+
+
+def test_nothing_outside_the_store_is_touched(registry: Registry, tmp_path: Path) -> None:
+    assert isinstance(registry.blobs, FolderBlobs)
+    foreign = registry.blobs.root / "aa" / "notes.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    age_blobs(registry, 1000)
+    collect_garbage(registry, DAY, only_plan=False)
+    assert foreign.exists()

@@ -1,0 +1,130 @@
+"""A version is registered wholly or not at all, once, with notes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from registry import Registry
+from registry import __file__ as package
+from registry.audit import audit
+from registry.blobs_folder import FolderBlobs
+from registry.errors import MissingBlobError
+from registry.events import list_events
+from registry.failpoints import NAMES, VARIABLE
+from registry.manifest import decode_manifest
+from registry.metrics import list_metrics
+from registry.models import get_model
+from registry.registration import Registration, register
+from registry.versions import ModelVersion, list_versions
+
+Make = Callable[..., Registration]
+ROOT = Path(package).parents[1]
+
+REGISTER = """
+import hashlib, sys
+from datetime import date
+from registry import Registry
+from registry.models import ModelFacts
+from registry.models import get_model
+from registry.registration import Judged, Registration, register
+column = {"type": "float64", "nullable": False}
+with Registry(sys.argv[1], sys.argv[2]) as registry:
+    version, new = register(registry, Registration(
+        ModelFacts("flight-delay", "operations", "Late?"), "author@example.org",
+        {"model.py": ("script", b"pass"), "artifact/model": ("model", b"trained")},
+        {"inputs": {"hour": column}, "outputs": {"late": column}},
+        "cpython 3.11", "linux x86_64", "a" * 64, (),
+        Judged({"roc_auc": 0.75}, date(2013, 1, 2), date(2013, 1, 3), 842), "First version.", None))
+    print(version.number, version.digest, new)
+"""
+
+
+def run_register(registry: Registry, failpoint: str | None) -> subprocess.CompletedProcess[str]:
+    """Register in a process of its own, which dies at ``failpoint``."""
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if failpoint:
+        settings[VARIABLE] = failpoint
+    url = registry.engine.url.render_as_string(hide_password=False)
+    root = getattr(registry.blobs, "root", "")
+    command = [sys.executable, "-c", REGISTER, url, str(root)]
+    return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+
+
+def test_everything_handed_in_is_in_the_manifest(registry: Registry, registration: Make) -> None:
+    version, new = register(registry, registration())
+    assert (version.number, new) == ("1.0.0", True)
+    manifest = decode_manifest(registry.blobs.get(version.digest))
+    assert {file.path: registry.blobs.get(file.sha256) for file in manifest.files} == {
+        "model.py": b"def predict(model, data): ...",
+        "artifact/model": b"trained on first",
+    }
+    with registry.read() as session:
+        assert [(m.name, m.value, m.rows) for m in list_metrics(session, version)] == [
+            ("roc_auc", 0.75, 842)
+        ]
+    assert (version.features, version.dataset) == ('["hour"]', "flights")
+    audit(registry)
+
+
+def test_the_same_bytes_twice_are_one_version(registry: Registry, registration: Make) -> None:
+    first, _ = register(registry, registration())
+    again, new = register(registry, registration())
+    assert (again.number, new) == (first.number, False)
+    with registry.read() as session:
+        assert len(list_events(session, first.model_id)) == 1
+
+
+def test_release_notes_are_required(registry: Registry, registration: Make) -> None:
+    with pytest.raises(ValueError, match="without release notes"):
+        register(registry, registration(notes="  \n"))
+    with registry.read() as session:
+        assert session.scalar(select(func.count(ModelVersion.id))) == 0
+
+
+class Forgetful(FolderBlobs):
+    """A store in which another process's garbage collection takes a blob right after it was put."""
+
+    def put(self, data: bytes) -> str:
+        """Store ``data``, and lose it if it is the model."""
+        digest = super().put(data)
+        if data.startswith(b"trained"):
+            self.delete(digest)
+        return digest
+
+
+def test_a_blob_taken_meanwhile_stops_it(
+    registry: Registry, registration: Make, tmp_path: Path
+) -> None:
+    with (
+        Registry(registry.url, Forgetful(tmp_path / "forgetful")) as beside,
+        pytest.raises(MissingBlobError),
+    ):
+        register(beside, registration())
+    with registry.read() as session:
+        assert session.scalar(select(func.count(ModelVersion.id))) == 0
+
+
+@pytest.mark.parametrize("failpoint", [name for name in NAMES if name.startswith("register")])
+def test_a_kill_on_the_way_and_a_rerun_equal_no_kill(registry: Registry, failpoint: str) -> None:
+    killed = run_register(registry, failpoint)
+    assert killed.returncode == -signal.SIGKILL
+    committed = failpoint == "register: committed"
+    with registry.read() as session:
+        count = session.scalar(select(func.count(ModelVersion.id)))
+    assert count == (1 if committed else 0)
+    rerun = run_register(registry, None)
+    assert rerun.returncode == 0, rerun.stderr
+    number, digest, new = rerun.stdout.split()
+    assert (number, new) == ("1.0.0", str(not committed))
+    with registry.read() as session:
+        model_id = get_model(session, "flight-delay").id
+        [version] = list_versions(session, model_id)
+        assert version.digest == digest
+        assert [event.kind for event in list_events(session, model_id)] == ["registered"]
+    audit(registry)

@@ -1,0 +1,92 @@
+"""Who was champion when, by business time and by what was known."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy.orm import Session
+
+from registry.errors import NoChampionError, UnknownModelError
+from registry.events import append_event
+from registry.promotions import rollback
+from registry.reigns import Reign, reign_at, reigns
+from registry.resolution import champion_at
+from registry.versions import ModelVersion
+
+Add = Callable[..., ModelVersion]
+Release = Callable[..., Reign]
+
+
+def test_history_tells_the_champion_of_any_moment(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    one, two = release(session, first), release(session, second)
+    tick = timedelta(microseconds=1)
+    assert champion_at(session, "flight-delay", one.effective_from).number == "1.0.0"
+    assert champion_at(session, "flight-delay", two.effective_from - tick).number == "1.0.0"
+    assert champion_at(session, "flight-delay", two.effective_from).number == "2.0.0"
+    with pytest.raises(NoChampionError, match="had no champion on 2013-01-01T00:00\\+00:00"):
+        champion_at(session, "flight-delay", datetime(2013, 1, 1, tzinfo=UTC))
+
+
+def test_history_tells_what_was_known_at_a_moment(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    one, two = release(session, first), release(session, second)
+    later = two.recorded_at + timedelta(days=1)
+    assert reign_at(session, "flight-delay", later).number == "2.0.0"
+    assert reign_at(session, "flight-delay", later, known_at=one.recorded_at).number == "1.0.0"
+    known_at = one.recorded_at - timedelta(microseconds=1)
+    with pytest.raises(NoChampionError):
+        reign_at(session, "flight-delay", later, known_at=known_at)
+
+
+def test_a_promotion_that_counts_from_earlier_rules_the_days_since(
+    session: Session, add_version: Add
+) -> None:
+    # Recorded in the order 1, 2, 3; by business time 2 counts from before 1.
+    model_id = add_version(session).model_id
+    for number, day in (("1.0.0", 10), ("2.0.0", 5), ("3.0.0", 10)):
+        facts: dict[str, object] = {
+            "version": number,
+            "digest": "",
+            "previous": None,
+            "policy": "",
+            "approvals": [],
+        }
+        start = datetime(2013, 1, day, tzinfo=UTC)
+        append_event(session, model_id, "promoted", facts, effective_from=start)
+
+    def ruled(day: int) -> str:
+        return reign_at(session, "flight-delay", datetime(2013, 1, day, tzinfo=UTC)).number
+
+    # 2 on day 7; from day 10 on, of the two that count from then, the one recorded later.
+    assert (ruled(7), ruled(11)) == ("2.0.0", "3.0.0")
+    with pytest.raises(NoChampionError):
+        ruled(4)
+
+
+def test_a_rollback_is_a_reign_of_its_own(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    one, two = release(session, first), release(session, second)
+    back = rollback(session, "flight-delay", "wrong", "operations@example.org", "claimed")
+    assert [reign.kind for reign in (one, two, back)] == ["promoted", "promoted", "rolled back"]
+    assert reigns(session, "flight-delay") == [one, two, back]
+    tick = timedelta(microseconds=1)
+    assert reign_at(session, "flight-delay", back.effective_from - tick) == two
+    assert reign_at(session, "flight-delay", back.effective_from) == back
+
+
+def test_a_promotion_of_this_moment_is_not_backdated(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    assert not release(session, add_version(session)).backdated
+
+
+def test_the_reigns_of_an_unknown_model_name_it(session: Session) -> None:
+    with pytest.raises(UnknownModelError, match="No model 'flight-delay' is registered"):
+        reigns(session, "flight-delay")

@@ -1,0 +1,292 @@
+"""Resolving the champion: what it refuses, and every way of tampering it names."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Executable, delete, update
+from sqlalchemy.orm import Session
+
+from registry import Registry
+from registry.aliases import Alias
+from registry.approvals import Approval, ApprovalUse, live_approval
+from registry.errors import NoChampionError, UnknownModelError, VersionUnfitError
+from registry.events import Event, list_events
+from registry.policy import Policy
+from registry.promotions import rollback
+from registry.reigns import Reign
+from registry.resolution import champion, champion_at, promoted_version, resolve_champion
+from registry.statuses import retire
+from registry.versions import ModelVersion, VersionStatus, set_status
+
+Add = Callable[..., ModelVersion]
+Approve = Callable[..., None]
+Release = Callable[..., Reign]
+Tamper = Callable[[Session, Executable], None]
+
+
+def test_the_champion_is_resolved_on_a_plain_connection(
+    registry: Registry, add_version: Add, release: Release
+) -> None:
+    with registry.write() as session:
+        version = add_version(session)
+        reign = release(session, version)
+    with registry.look() as connection:
+        found = resolve_champion(connection, "flight-delay")
+    assert (found.model_id, found.version_id) == (version.model_id, version.id)
+    assert (found.number, found.digest, found.status) == ("1.0.0", version.digest, "approved")
+    assert (found.effective_from, found.event) == (reign.effective_from, reign.event)
+
+
+def test_an_unknown_model_is_named_beside_those_that_are_known(
+    session: Session, add_version: Add
+) -> None:
+    add_version(session)
+    with pytest.raises(UnknownModelError, match=r"No model 'seat-demand' .* known: flight-delay"):
+        champion(session, "seat-demand")
+
+
+def test_a_model_without_promotions_has_no_champion(session: Session, add_version: Add) -> None:
+    add_version(session)
+    with pytest.raises(NoChampionError) as missing:
+        champion(session, "flight-delay")
+    assert str(missing.value) == (
+        "Model 'flight-delay' has no champion: no version was promoted. "
+        "Release one with 'pilotline release flight-delay VERSION'."
+    )
+
+
+@pytest.mark.parametrize("status", ["revoked", "rejected", "archived"])
+def test_a_champion_out_of_use_is_not_handed_out(
+    session: Session, add_version: Add, release: Release, status: str
+) -> None:
+    version = add_version(session)
+    release(session, version)
+    set_status(session, version, status, {})
+    with pytest.raises(VersionUnfitError, match=f"is {status}. Promote another version first."):
+        champion(session, "flight-delay")
+    with pytest.raises(VersionUnfitError, match=f"is {status}"):
+        champion_at(session, "flight-delay", datetime.now(UTC))
+
+
+def test_a_deprecated_champion_still_serves(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    version = add_version(session)
+    release(session, version)
+    set_status(session, version, "deprecated", {})
+    assert champion(session, "flight-delay") is version
+
+
+def test_a_champion_stands_on_approvals_that_no_promotion_may_use_again(
+    session: Session, add_version: Add, release: Release, policy: Policy
+) -> None:
+    version = add_version(session)
+    release(session, version)
+    assert live_approval(session, version, "review", policy) is None
+    assert champion(session, "flight-delay") is version
+
+
+def test_an_alias_moved_by_hand_is_not_trusted(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    tamper(session, update(Alias).values(version_id=second.id))
+    with pytest.raises(VersionUnfitError) as refused:
+        champion(session, "flight-delay")
+    assert str(refused.value) == (
+        "Version 2.0.0 of 'flight-delay' was promoted without two approvals over its digest. "
+        "Somebody changed the registry; 'pilotline audit verify' says what, a backup what it was."
+    )
+
+
+def test_an_alias_that_names_another_event_is_not_trusted(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    version = add_version(session)
+    release(session, version)
+    verified = list_events(session, version.model_id, "verified")[0]
+    tamper(session, update(Alias).values(event_id=verified.id))
+    with pytest.raises(VersionUnfitError):
+        champion(session, "flight-delay")
+
+
+def test_a_promotion_event_edited_to_fit_another_version_is_not_trusted(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    promoted = list_events(session, first.model_id, "promoted")[0]
+    forged = promoted.body.replace(first.digest, second.digest).replace('"1.0.0"', '"2.0.0"')
+    tamper(session, update(Alias).values(version_id=second.id))
+    tamper(session, update(Event).where(Event.id == promoted.id).values(body=forged))
+    with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
+        champion(session, "flight-delay")
+    with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
+        champion_at(session, "flight-delay", datetime.now(UTC))
+
+
+def test_a_version_that_was_champion_once_may_run_again(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    release(session, second)
+    assert promoted_version(session, "flight-delay", "1.0.0") is first
+    set_status(session, first, "revoked", {})
+    with pytest.raises(VersionUnfitError, match="is revoked"):
+        promoted_version(session, "flight-delay", "1.0.0")
+
+
+def test_a_version_that_was_never_champion_may_not_write_production(
+    session: Session, add_version: Add, approve: Approve
+) -> None:
+    approve(session, add_version(session))
+    with pytest.raises(VersionUnfitError) as refused:
+        promoted_version(session, "flight-delay", "1.0.0")
+    assert str(refused.value) == (
+        "Version 1.0.0 of 'flight-delay' was never champion, so it may not write production's "
+        "predictions. Score it beside production: "
+        "'pilotline score flight-delay --date D --shadow 1.0.0'."
+    )
+
+
+def test_a_rolled_back_champion_is_resolved_on_its_first_evidence(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    release(session, second)
+    back = rollback(session, "flight-delay", "wrong", "operations@example.org", "claimed")
+    assert resolve_champion(session.connection(), "flight-delay").event == back.event
+
+
+TWO = "was promoted without two approvals over its digest"
+MISSING = "has not the approvals any more that its promotion counted"
+LOG = "is not what the last promotion on record says"
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (update(Event).where(Event.kind == "promoted").values(hash="f" * 64), TWO),
+        (update(Event).where(Event.kind == "promoted").values(body='{"version":"1.0.0"}'), TWO),
+        (update(Event).where(Event.kind == "promoted").values(seq=99), TWO),
+        (
+            update(Event)
+            .where(Event.kind == "promoted")
+            .values(effective_from=datetime(2013, 1, 1, tzinfo=UTC)),
+            TWO,
+        ),
+        (update(Event).where(Event.kind == "promoted").values(kind="noted"), LOG),
+        (update(ModelVersion).where(ModelVersion.major == 1).values(digest="f" * 64), TWO),
+        (update(ModelVersion).where(ModelVersion.major == 1).values(major=7), TWO),
+        (update(Approval).values(comment="never said"), MISSING),
+        (update(Approval).where(Approval.gate == "review").values(approver="x"), MISSING),
+        (update(Approval).where(Approval.gate == "review").values(decision="reject"), MISSING),
+        (update(Approval).values(manifest_digest="f" * 64), MISSING),
+        (update(Approval).values(policy_digest="f" * 64), MISSING),
+        (update(Approval).values(identity="totp"), MISSING),
+    ],
+    ids=[
+        "hash",
+        "body",
+        "number in the chain",
+        "business time",
+        "kind",
+        "digest of the version",
+        "number of the version",
+        "comment",
+        "approver",
+        "decision",
+        "digest approved",
+        "policy",
+        "identity",
+    ],
+)
+def test_an_edited_record_is_not_trusted(
+    session: Session,
+    add_version: Add,
+    release: Release,
+    tamper: Tamper,
+    statement: Executable,
+    problem: str,
+) -> None:
+    release(session, add_version(session))
+    tamper(session, statement)
+    with pytest.raises(VersionUnfitError, match=f"{problem}. Somebody changed the registry"):
+        champion(session, "flight-delay")
+
+
+def test_approvals_moved_from_another_version_are_not_trusted(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    tamper(session, update(Approval).values(version_id=second.id))
+    with pytest.raises(VersionUnfitError, match=MISSING):
+        champion(session, "flight-delay")
+
+
+def test_a_deleted_approval_is_missed(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    release(session, add_version(session))
+    tamper(session, delete(ApprovalUse))
+    tamper(session, delete(Approval).where(Approval.gate == "go-live"))
+    with pytest.raises(VersionUnfitError, match=MISSING):
+        champion(session, "flight-delay")
+
+
+def test_an_alias_moved_back_to_an_earlier_promotion_is_not_trusted(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    release(session, second)
+    promoted = list_events(session, first.model_id, "promoted")[0]
+    tamper(session, update(Alias).values(version_id=first.id, event_id=promoted.id))
+    with pytest.raises(VersionUnfitError, match=f"^Version 1.0.0 of 'flight-delay' {LOG}"):
+        champion(session, "flight-delay")
+
+
+def test_a_deleted_promotion_is_missed(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    release(session, second)
+    one, two = list_events(session, first.model_id, "promoted")
+    # As one would hide it: the alias stays, and what referred to the event goes with it.
+    tamper(session, update(Alias).values(event_id=one.id))
+    tamper(session, delete(ApprovalUse).where(ApprovalUse.event_id == two.id))
+    tamper(session, delete(Event).where(Event.id == two.id))
+    with pytest.raises(VersionUnfitError, match=f"^Version 2.0.0 of 'flight-delay' {TWO}"):
+        champion(session, "flight-delay")
+
+
+def test_a_deleted_alias_is_missed(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    release(session, add_version(session))
+    tamper(session, delete(Alias))
+    with pytest.raises(
+        VersionUnfitError, match=r"Version 1\.0\.0 .* was champion, but no alias says so"
+    ):
+        champion(session, "flight-delay")
+
+
+def test_a_revoked_champion_stays_out_when_its_status_is_changed_back(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    version = add_version(session)
+    release(session, version)
+    retire(session, "flight-delay", "1.0.0", "revoked", "leaks", "reviewer@example.org", "claimed")
+    tamper(session, update(VersionStatus).values(status="approved"))
+    with pytest.raises(VersionUnfitError, match="is revoked"):
+        champion(session, "flight-delay")
+    with pytest.raises(VersionUnfitError, match="is revoked"):
+        promoted_version(session, "flight-delay", "1.0.0")
+    with pytest.raises(VersionUnfitError, match="is revoked"):
+        champion_at(session, "flight-delay", datetime.now(UTC))
