@@ -118,6 +118,11 @@ def _link_index(folder: Path) -> None:
     (folder / "export.json").symlink_to("x")
 
 
+def _link_index(folder: Path) -> None:
+    (folder / "export.json").unlink()
+    (folder / "export.json").symlink_to("/etc/hostname")
+
+
 PREPARED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link": (lambda folder: (folder / "blobs").symlink_to("/etc"), "'blobs' is no regular file"),
     "a linked index": (_link_index, "'export.json' is no regular file"),
@@ -163,8 +168,8 @@ def test_a_size_that_is_only_claimed_is_refused_before_it_is_read(
     target: Registry, tmp_path: Path
 ) -> None:
     claimed = tarfile.TarInfo(NAME)
-    claimed.size = 8 << 30
-    (tmp_path / "in.tar").write_bytes(claimed.tobuf())
+    claimed.size = 5 << 30
+    (tmp_path / "in.tar").write_bytes(claimed.tobuf(tarfile.USTAR_FORMAT))
     _refused(target, tmp_path / "in.tar", "over the limit")
 
 
