@@ -118,11 +118,6 @@ def _link_index(folder: Path) -> None:
     (folder / "export.json").symlink_to("x")
 
 
-def _link_index(folder: Path) -> None:
-    (folder / "export.json").unlink()
-    (folder / "export.json").symlink_to("/etc/hostname")
-
-
 PREPARED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link": (lambda folder: (folder / "blobs").symlink_to("/etc"), "'blobs' is no regular file"),
     "a linked index": (_link_index, "'export.json' is no regular file"),
