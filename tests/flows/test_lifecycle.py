@@ -25,7 +25,7 @@ from tests.flows.conftest import (
     wait_until,
 )
 
-# The days of the issue: January, 1-14 February, 1-21 July; scored are those of February and July.
+# The days of the story: January, 1-14 February, 1-21 July; scored are those of February and July.
 INGESTED = (
     "flight_date between '2013-01-01' and '2013-02-14' "
     "or flight_date between '2013-07-01' and '2013-07-21'"
