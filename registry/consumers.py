@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base
 from registry.errors import ConsumerError
-from registry.events import Event, append_event
+from registry.events import append_event
 from registry.models import get_model
 
 MAX_NAME = 200
@@ -94,12 +94,6 @@ def list_consumers(session: Session, model_id: int) -> list[Consumer]:
 def broken_by(session: Session, model_id: int, number: str) -> list[Consumer]:
     """Return the consumers that cannot take version ``number``; reads only."""
     return [c for c in list_consumers(session, model_id) if not c.takes(number)]
-
-
-def consumer_as_told(event: Event) -> dict[str, str]:
-    """Return contact and constraint as the event that added a consumer says."""
-    facts = event.facts()
-    return {"contact": facts["contact"], "needs": facts["needs"]}
 
 
 def _told(new: NewConsumer) -> dict[str, str]:

@@ -11,6 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy.orm import Session
 
+from registry import Registry
 from registry.aliases import set_challenger
 from registry.approvals import latest_decision, live_approval
 from registry.errors import NoChampionError, UnknownModelError
@@ -22,15 +23,16 @@ from registry.references import resolve
 from registry.reigns import Reign
 from registry.resolution import champion
 from registry.runs import PRODUCTION, get_run
+from registry.statuses import deprecated_warning
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, list_versions, status_of
-from tasks.bundle import load_bundle, load_json
+from tasks.bundle import Bundle, load_bundle, load_json
 from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
 from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.ingestion import DayIngested, ingest_day
-from tasks.job import load_champion, plan_job
+from tasks.job import Job, load_champion, plan_job
 from tasks.model_folder import ModelFolder, load_model_folder, read_wishes
 from tasks.monitoring import Watch, monitor_model
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
@@ -214,7 +216,7 @@ def score_production(home: Home, name: str, days: Sequence[date], trigger: str) 
     """Score days with the champion; what readers of production see."""
     with home.open_registry() as registry:
         bundle = load_champion(registry, name)
-        job = plan_job(bundle, PRODUCTION, trigger)
+        job = _plan_job(registry, bundle, PRODUCTION, trigger)
         return score_days(registry, home, _tier(home, job.bundle.folder), job, days, log.info)
 
 
@@ -224,7 +226,9 @@ def score_shadow(home: Home, name: str, day: date, reference: str) -> list[DaySc
     with home.open_registry() as registry:
         with registry.read() as session:
             version = resolve(session, name, reference)
-        job = plan_job(load_bundle(registry, version), f"shadow/{version.number}", "score")
+        job = _plan_job(
+            registry, load_bundle(registry, version), f"shadow/{version.number}", "score"
+        )
         return score_days(registry, home, _tier(home, job.bundle.folder), job, [day], log.info)
 
 
@@ -250,7 +254,7 @@ def run_plan(home: Home, name: str, plan: Sequence[PlannedDay]) -> list[DayScore
         for number, days in todo.items():
             with registry.read() as session:
                 version = get_version(session, name, number)
-            job = plan_job(load_bundle(registry, version), PRODUCTION, "backfill")
+            job = _plan_job(registry, load_bundle(registry, version), PRODUCTION, "backfill")
             results += score_days(
                 registry, home, _tier(home, job.bundle.folder), job, days, log.info
             )
@@ -283,6 +287,15 @@ def replay(home: Home, run_id: str) -> Replayed:
             version = session.get_one(ModelVersion, get_run(session, run_id).version_id)
         tier = _tier(home, load_bundle(registry, version).folder)
         return replay_run(registry, home, tier, run_id, log.info)
+
+
+def _plan_job(registry: Registry, bundle: Bundle, variant: str, trigger: str) -> Job:
+    """Return the job; a deprecated version may do it, and says what it is."""
+    with registry.read() as session:
+        warning = deprecated_warning(session, bundle.version)
+    if warning:
+        _warn(f"{warning}.")
+    return plan_job(bundle, variant, trigger)
 
 
 def _tier(home: Home, folder: ModelFolder) -> Tier:

@@ -11,6 +11,7 @@ from registry.versions import get_version
 from tasks import steps
 from tasks.bundle import load_manifest
 from tasks.errors import NothingToDoError
+from tasks.gates import retire_version
 from tasks.home import Home
 from tasks.job import Job
 
@@ -63,3 +64,12 @@ def test_a_retraining_takes_the_champion_s_own_files_and_not_the_lab_s(
     assert trained.champion["version"] == "1.0.0"
     again = steps.train_from_champion.fn(home, "flight-delay", LAST)
     assert (again.number, again.new) == ("1.0.1", False)
+
+
+def test_a_deprecated_champion_scores_and_warns(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    retire_version(home, "flight-delay", "1.0.0", "deprecated", "move off it", "operations")
+    (done,) = steps.score_production.fn(home, "flight-delay", [DAY], "score")
+    assert done.state == "succeeded"
+    assert "flight-delay 1.0.0 is deprecated; move off it." in caplog.messages
