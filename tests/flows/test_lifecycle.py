@@ -242,7 +242,7 @@ def test_ctrl_c_leaves_a_home_from_which_the_next_run_continues(demo: Demo, tmp_
     log = home / "lake" / "predictions" / "flight-delay" / "_delta_log"
     assert wait_until(lambda: len(list(log.glob("*.json"))) >= 4, DEMO_LIMIT_S)  # three nights
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(120) == 130  # a busy machine takes its time to stop a server
     listener.join()
     assert "Interrupted" in said[-1]
     assert not any("Traceback" in line for line in said)
