@@ -10,7 +10,6 @@ from registry.consumers import (
     NewConsumer,
     add_consumer,
     broken_by,
-    consumer_as_told,
     list_consumers,
     remove_consumer,
 )
@@ -39,7 +38,6 @@ def test_a_consumer_is_added_beside_its_event(session: Session, model_id: int) -
         "contact": "gate@example.org",
         "needs": "~=1.2",
     }
-    assert consumer_as_told(event) == {"contact": "gate@example.org", "needs": "~=1.2"}
 
 
 def test_the_same_consumer_again_changes_nothing(session: Session, model_id: int) -> None:
