@@ -96,6 +96,20 @@ def broken_by(session: Session, model_id: int, number: str) -> list[Consumer]:
     return [c for c in list_consumers(session, model_id) if not c.takes(number)]
 
 
+def is_contact(text: str) -> bool:
+    """Tell whether ``text`` can reach somebody, and cannot hold a secret.
+
+    It is written into the event log for ever.
+    """
+    if EMAIL.fullmatch(text) or ENVIRONMENT.fullmatch(text):
+        return True
+    try:
+        address = urlsplit(text)
+    except ValueError:  # such as an unclosed bracket
+        return False
+    return address.scheme in WEBHOOKS and bool(address.hostname) and "@" not in address.netloc
+
+
 def _told(new: NewConsumer) -> dict[str, str]:
     return {"contact": new.contact, "needs": new.needs}
 
@@ -111,11 +125,7 @@ def _check(model: str, new: NewConsumer) -> None:
         raise ConsumerError(
             model, new.name, f"{new.needs!r} is no constraint", "Write such as '~=1.2' or '>=1,<3'."
         ) from err
-    if EMAIL.fullmatch(new.contact) or ENVIRONMENT.fullmatch(new.contact):
-        return
-    address = urlsplit(new.contact)
-    if address.scheme not in WEBHOOKS or not address.hostname or "@" in address.netloc:
-        # The contact is written into the event log for ever, so it may hold no secret.
+    if not is_contact(new.contact):
         raise ConsumerError(
             model,
             new.name,

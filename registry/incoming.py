@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from packaging.specifiers import SpecifierSet
 
 from registry.approvals import Approval, approval_digest
 from registry.archive import INDEX, Caps, Staged, refusal
 from registry.blobs import DIGEST
-from registry.consumers import EMAIL, ENVIRONMENT, WEBHOOKS
+from registry.consumers import is_contact
 from registry.errors import ImportRefusedError, NameRefusedError
 from registry.events import Event, first_misfit
 from registry.exporting import FORMAT
@@ -96,7 +95,8 @@ def _check_names(incoming: Incoming) -> None:
         raise ValueError("expected tags and features as lists of texts")
     for consumer in rows["consumers"]:
         SpecifierSet(consumer["needs"])
-        _check_contact(consumer["contact"])
+        if not is_contact(consumer["contact"]):  # no message may go where a stranger says
+            raise ValueError("a consumer's contact is no mail address, no web hook and no variable")
 
 
 def _list(text: str) -> list[Any]:
@@ -104,15 +104,6 @@ def _list(text: str) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"expected a list, got {type(value).__name__}")
     return value
-
-
-def _check_contact(contact: str) -> None:
-    """Refuse what add_consumer would: no message may go where a stranger's export says."""
-    if EMAIL.fullmatch(contact) or ENVIRONMENT.fullmatch(contact):
-        return
-    address = urlsplit(contact)
-    if address.scheme not in WEBHOOKS or not address.hostname or "@" in address.netloc:
-        raise ValueError("a consumer's contact is no mail address, no web hook and no variable")
 
 
 def _check_chain(incoming: Incoming) -> list[tuple[Record, Record]]:

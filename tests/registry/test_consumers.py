@@ -122,6 +122,7 @@ def test_a_contact_is_an_address_that_holds_no_secret(
         "",
         "crew",
         "json://",
+        "json://[",
         "json://user:secret@hooks.example.org/delay",
         "slack://tokenA/tokenB/tokenC",
         "mailto://user:secret@example.org",
