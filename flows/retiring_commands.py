@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from flows.at_server import announce
 from flows.console import out, print_json, print_table, show
+from flows.people_commands import deliver_due
 from flows.place import current_home
 from registry.approvers import Presence
 from registry.statuses import Retired
@@ -16,7 +17,7 @@ def run_rollback(model: str, reason: str, by: str | None, code: str | None, as_j
     home = current_home()
     announce(home)
     reign = roll_back(home, model, reason, by or getpass.getuser(), _presence(by, code))
-    _tell()
+    deliver_due()
     if as_json:
         print_json(asdict(reign))
         return
@@ -40,7 +41,7 @@ def run_retire(
     announce(home)
     who = by or getpass.getuser()
     retired = retire_version(home, model, version, status, reason, who, _presence(by, code))
-    _tell()
+    deliver_due()
     if as_json:
         print_json(asdict(retired))
         return
@@ -81,9 +82,3 @@ def run_alias(model: str, name: str, version: str | None) -> None:
 
 def _presence(by: str | None, code: str | None) -> Presence | None:
     return Presence(by or getpass.getuser(), code) if code else None
-
-
-def _tell() -> None:
-    from flows.people_commands import deliver_due
-
-    deliver_due()
