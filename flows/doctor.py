@@ -150,7 +150,7 @@ def _environments(home: Home) -> str:
         return "no model in the lab to try"
     lock = load_model_folder(home.lab, names[0]).files["requirements.lock"]
     with built_environment(home.scratch, names[0], lock) as environment:
-        warm = "from a warm cache" if environment.offline else "with downloads"
+        warm = "with downloads" if environment.origin == "index" else f"from {environment.origin}"
         return f"{names[0]} built {warm} in {environment.build_s:.2f} s"
 
 

@@ -7,12 +7,12 @@ from flows.console import print_facts, print_json, progress
 from flows.place import current_home
 
 
-def run_export(model: str, path: Path, as_json: bool) -> None:
+def run_export(model: str, path: Path, with_wheels: bool, as_json: bool) -> None:
     """Export a model and print what was written."""
     from registry.exporting import export_model
 
     with current_home().open_registry() as registry, progress(f"exporting {model}"):
-        written = export_model(registry, model, path)
+        written = export_model(registry, model, path, with_wheels=with_wheels)
     if as_json:
         print_json(asdict(written) | {"path": str(written.path)})
         return
@@ -23,6 +23,7 @@ def run_export(model: str, path: Path, as_json: bool) -> None:
             ("versions", written.versions),
             ("events", written.events),
             ("blobs", f"{written.blobs:,} of {written.size_bytes:,} bytes together"),
+            ("wheels among them", f"{written.wheels:,}" if with_wheels else "left out"),
             ("head of its chain", written.head),
         ]
     )
@@ -44,6 +45,7 @@ def run_import(path: Path, as_json: bool) -> None:
             ("versions", imported.versions),
             ("events", imported.events),
             ("blobs", imported.blobs),
+            ("wheels new here", imported.wheels),
             ("head of the export", imported.head),
         ]
     )

@@ -160,12 +160,13 @@ def diff(model: str, before: str, after: str, as_json: bool) -> None:
 @click.command()
 @click.argument("model")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new path.")
+@click.option("--with-wheels", is_flag=True, help="Also the packages its environments need.")
 @json_option
-def export(model: str, out: Path, as_json: bool) -> None:
+def export(model: str, out: Path, with_wheels: bool, as_json: bool) -> None:
     """Write MODEL with its whole history to a folder, or to a .tar or .tar.gz file."""
     from flows.moving_commands import run_export
 
-    run_export(model, out, as_json)
+    run_export(model, out, with_wheels, as_json)
 
 
 @click.command("import")

@@ -28,6 +28,7 @@ from registry.records import TABLES, Names, Record, encode_row
 from registry.runs import Run
 from registry.store import Registry
 from registry.versions import ModelVersion
+from registry.wheels import Wheel, list_wheels, named_files
 
 FORMAT = "pilotline-export/1"
 Put = Callable[[str, bytes], None]  # a member's name and content
@@ -42,14 +43,23 @@ class Exported:
     versions: int
     events: int
     blobs: int
+    wheels: int  # among the blobs
     size_bytes: int  # of the blobs
     head: str  # hash of the chain's last event
 
 
-def export_model(registry: Registry, name: str, path: Path) -> Exported:
+def export_model(
+    registry: Registry, name: str, path: Path, *, with_wheels: bool = False
+) -> Exported:
     """Write model ``name`` to ``path``: a tar file where it ends in .tar or .tar.gz, else a folder.
 
     The same state of the registry gives the same bytes. ``path`` appears whole or not at all.
+
+    Args:
+        registry: where from.
+        name: the model.
+        path: a new file or folder.
+        with_wheels: whether the kept wheels of its versions' locks go along.
 
     Raises:
         UnknownModelError: the model is not registered.
@@ -58,7 +68,12 @@ def export_model(registry: Registry, name: str, path: Path) -> Exported:
     """
     with registry.read() as session:
         index = describe_model(session, name)
+        kept = list_wheels(session) if with_wheels else []
     blobs = _reachable(registry.blobs, index)
+    if with_wheels:
+        index["wheels"] = _wheels(registry.blobs, index, kept)
+        blobs |= {wheel["sha256"]: wheel["size"] for wheel in index["wheels"]}
+    _check_sizes(blobs)
     index["blobs"] = blobs
     if path.exists() or path.is_symlink():
         raise StoreError(str(path), "exists already", "Give --out a path that does not.")
@@ -73,6 +88,7 @@ def export_model(registry: Registry, name: str, path: Path) -> Exported:
         len(index["versions"]),
         len(index["events"]),
         len(blobs),
+        len(index.get("wheels", [])),
         sum(blobs.values()),
         index["head"]["hash"],
     )
@@ -130,11 +146,29 @@ def _reachable(blobs: BlobStore, index: Record) -> dict[str, int]:
     for digest in sorted((reports | profiles) - {None} - found.keys()):
         if blobs.has(digest):
             found[digest] = len(blobs.get(digest))
-    for digest, size in found.items():
+    return found
+
+
+def _wheels(blobs: BlobStore, index: Record, kept: list[Wheel]) -> list[Record]:
+    """Return those of the ``kept`` wheels that a lock of the model's versions names."""
+    named: set[str] = set()
+    for version in index["versions"]:
+        manifest = decode_manifest(blobs.get(version["digest"]))
+        for file in manifest.files:
+            if file.role == "lock":
+                named.update(named_files(blobs.get(file.sha256)))
+    return [
+        {"sha256": wheel.sha256, "filename": wheel.filename, "size": wheel.size}
+        for wheel in kept
+        if wheel.sha256 in named
+    ]
+
+
+def _check_sizes(blobs: dict[str, int]) -> None:
+    for digest, size in blobs.items():
         if size > Caps.member_bytes:
             problem = f"has {size} bytes; an export holds at most {Caps.member_bytes} a file"
             raise StoreError(f"blob {digest[:12]}", problem, "Copy the blob store instead.")
-    return found
 
 
 def _write(path: Path, index: bytes, blobs: BlobStore, digests: dict[str, int]) -> None:

@@ -1,5 +1,6 @@
 """Importing a model: the whole export is checked and rehearsed, only then anything is written."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from registry.records import TABLES, Record, resolve_record
 from registry.runs import Run, ScoredPartition
 from registry.store import Registry
 from registry.versions import ModelVersion
+from registry.wheels import Wheel, list_wheels, put_wheel
 
 CAPS = Caps()
 
@@ -34,6 +36,7 @@ class Imported:
     versions: int
     events: int
     blobs: int
+    wheels: int  # that were not kept here before
     head: str  # hash of the exported chain's last event
 
 
@@ -64,15 +67,16 @@ def import_model(registry: Registry, path: Path, caps: Caps = CAPS) -> Imported:
             here = _is_here(session, incoming)
         if not here:
             _rehearse(registry.blobs, incoming, Path(folder) / "rehearsal.db")
-            _put_blobs(registry.blobs, incoming)
+            _put_blobs(registry.blobs, incoming, incoming.staged.blobs)
             with registry.write() as session:
                 here = _is_here(session, incoming)
                 if not here:
                     _enter(session, incoming)
-                    _require_blobs(registry.blobs, incoming)
+                    _require_blobs(registry.blobs, incoming.staged.blobs)
+        wheels = _bring_wheels(registry, incoming)
     rows = incoming.rows
     counts = (len(rows["versions"]), len(rows["events"]), len(incoming.staged.blobs))
-    return Imported(incoming.name, not here, *counts, incoming.head[1])
+    return Imported(incoming.name, not here, *counts, wheels, incoming.head[1])
 
 
 def _is_here(session: Session, incoming: Incoming) -> bool:
@@ -124,14 +128,29 @@ def _rehearse(blobs: BlobStore, incoming: Incoming, database: Path) -> None:
             raise refusal(source, f"its events do not say what they must ({err!r})") from err
 
 
-def _put_blobs(blobs: BlobStore, incoming: Incoming) -> None:
-    for digest in sorted(incoming.staged.blobs):
+def _bring_wheels(registry: Registry, incoming: Incoming) -> int:
+    """Keep the wheels that are not kept here yet, also of a model that is; return how many."""
+    with registry.read() as session:
+        kept = {wheel.sha256 for wheel in list_wheels(session)}
+    new = [Wheel(**wheel) for wheel in incoming.wheels if wheel["sha256"] not in kept]
+    if new:
+        digests = [wheel.sha256 for wheel in new]
+        _put_blobs(registry.blobs, incoming, digests)
+        with registry.write() as session:
+            for wheel in new:
+                put_wheel(session, wheel)
+            _require_blobs(registry.blobs, digests)
+    return len(new)
+
+
+def _put_blobs(blobs: BlobStore, incoming: Incoming, digests: Iterable[str]) -> None:
+    for digest in sorted(digests):
         blobs.put((incoming.staged.folder / digest).read_bytes())
 
 
-def _require_blobs(blobs: BlobStore, incoming: Incoming) -> None:
+def _require_blobs(blobs: BlobStore, digests: Iterable[str]) -> None:
     """Look, under the writers' lock, that garbage collection took nothing since it was stored."""
-    for digest in incoming.staged.blobs:
+    for digest in digests:
         if not blobs.has(digest):
             raise MissingBlobError(digest)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
+from packaging.utils import parse_wheel_filename
 
 from registry.approvals import Approval, approval_digest
 from registry.archive import INDEX, Caps, Staged, refusal
@@ -21,8 +22,10 @@ from registry.models import RegisteredModel
 from registry.names import check_name
 from registry.records import TABLES, Record, decode_record
 from registry.strict_json import decode_strictly
+from registry.wheels import Wheel, named_files
 
 RUN = re.compile(r"\d{8}-[0-9a-f]{12}")  # what claim_partition names a run
+WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+!-]*\.whl")  # a file's name, never a path
 VERIFIED = ("version", "passed", "summary", "platform", "isolation")
 
 
@@ -34,6 +37,7 @@ class Incoming:
     model: Record
     rows: dict[str, list[Record]]  # by table; references are names
     head: tuple[int, str]
+    wheels: list[Record]
 
     @property
     def name(self) -> str:
@@ -65,7 +69,11 @@ def read_incoming(staged: Staged, caps: Caps) -> Incoming:
 
 def _decode(staged: Staged, index: Any) -> Incoming:
     keys = {"format", "model", "head", "blobs", *TABLES}
-    if not isinstance(index, dict) or index.get("format") != FORMAT or set(index) != keys:
+    if (
+        not isinstance(index, dict)
+        or index.get("format") != FORMAT
+        or set(index) - {"wheels"} != keys
+    ):
         raise ValueError(f"expected format {FORMAT!r} with exactly its keys")
     rows: dict[str, list[Record]] = {}
     for name, table in TABLES.items():
@@ -76,7 +84,9 @@ def _decode(staged: Staged, index: Any) -> Incoming:
             except ValueError as err:
                 raise ValueError(f"{name} {number}: {err}") from err
     head = (index["head"]["seq"], index["head"]["hash"])
-    return Incoming(staged, decode_record(RegisteredModel, index["model"]), rows, head)
+    model = decode_record(RegisteredModel, index["model"])
+    wheels = [decode_record(Wheel, record) for record in index.get("wheels", [])]
+    return Incoming(staged, model, rows, head, wheels)
 
 
 def _check_names(incoming: Incoming) -> None:
@@ -163,9 +173,12 @@ def _check_blobs(incoming: Incoming, listed: Any, caps: Caps) -> None:
         there = "is not listed" if digest in staged.blobs else "is missing"
         raise refusal(staged.source, f"blob {digest!r} {there}")
     wanted: dict[str, int] = {}
+    named: set[str] = set()  # files that the locks name
     for version in rows["versions"]:
         manifest = _manifest(incoming, version["digest"], caps)
         for file in manifest.files:
+            if file.role == "lock" and file.sha256 in staged.blobs:
+                named |= named_files(staged.read(file.sha256, caps.json_bytes))
             if staged.blobs.get(file.sha256) != file.size:
                 raise refusal(
                     staged.source,
@@ -174,10 +187,25 @@ def _check_blobs(incoming: Incoming, listed: Any, caps: Caps) -> None:
         wanted |= {version["digest"]: 0} | {file.sha256: file.size for file in manifest.files}
     optional = {row["report_digest"] for row in rows["verifications"]}
     optional |= {row["profile_digest"] for row in rows["run_outcomes"]}
+    optional |= _check_wheels(incoming, named)
     for digest in sorted(staged.blobs.keys() - wanted.keys() - optional):
         raise refusal(staged.source, f"blob {digest!r} belongs to nothing in the export")
     if listed != staged.blobs:
         raise ValueError("the list of blobs says other sizes than they have")
+
+
+def _check_wheels(incoming: Incoming, named: set[str]) -> set[str]:
+    """Return the digests of the wheels, each named by a lock and with a wheel's plain name."""
+    for wheel in incoming.wheels:
+        digest, filename = wheel["sha256"], wheel["filename"]
+        parse_wheel_filename(filename)
+        if not WHEEL.fullmatch(filename):
+            raise ValueError(f"{filename!r} is no name of a wheel")
+        if digest not in named:
+            raise ValueError(f"wheel {filename!r} is in no lock of the export")
+        if incoming.staged.blobs.get(digest) != wheel["size"]:
+            raise ValueError(f"wheel {filename!r} is missing or not {wheel['size']} bytes")
+    return {wheel["sha256"] for wheel in incoming.wheels}
 
 
 def _manifest(incoming: Incoming, digest: str, caps: Caps) -> Manifest:

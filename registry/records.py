@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Date, Float, Integer, String
+from sqlalchemy import BigInteger, Boolean, Column, Date, Float, Integer, String
 
 from registry.aliases import Alias
 from registry.approvals import Approval, ApprovalUse
@@ -40,6 +40,7 @@ REFERENCES = {
     "approval_id": "approval",
 }
 LARGEST = 2**31 - 1  # PostgreSQL's integer
+LARGEST_BIG = 2**63 - 1  # and its bigint
 
 Names = Mapping[str, Mapping[Any, Any]]  # reference's column -> database id -> name, or back
 Record = dict[str, Any]
@@ -106,6 +107,8 @@ def _decode(name: str, column: Column[Any], value: object) -> Any:
     kind = column.type
     if isinstance(kind, Boolean):
         return _of(bool, name, value)
+    if isinstance(kind, BigInteger):
+        return _integer(name, value, LARGEST_BIG)
     if isinstance(kind, Integer):
         return _integer(name, value)
     if isinstance(kind, Float):
@@ -125,10 +128,10 @@ def _of(wanted: type[Any], name: str, value: object) -> Any:
     return value
 
 
-def _integer(name: str, value: object) -> int:
+def _integer(name: str, value: object, largest: int = LARGEST) -> int:
     number: int = _of(int, name, value)
-    if not 0 <= number <= LARGEST:
-        raise ValueError(f"expected {name!r} from 0 to {LARGEST}, got {number}")
+    if not 0 <= number <= largest:
+        raise ValueError(f"expected {name!r} from 0 to {largest}, got {number}")
     return number
 
 

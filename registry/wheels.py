@@ -1,11 +1,13 @@
 """Wheels kept as blobs: which file a digest is, so that a lock can be installed from them."""
 
-from collections.abc import Iterable
+import re
 
 from sqlalchemy import BigInteger, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base
+
+HASH = re.compile(r"sha256:([0-9a-f]{64})")  # as a lock names a file
 
 
 class Wheel(Base):
@@ -25,7 +27,20 @@ def put_wheel(session: Session, wheel: Wheel) -> None:
         session.flush()
 
 
-def find_wheels(session: Session, digests: Iterable[str]) -> list[Wheel]:
-    """Return the wheels kept among ``digests``, by file name; reads only."""
-    query = select(Wheel).where(Wheel.sha256.in_(list(digests))).order_by(Wheel.filename)
-    return list(session.scalars(query))
+def list_wheels(session: Session) -> list[Wheel]:
+    """Return the wheels that are kept, by file name; reads only."""
+    return list(session.scalars(select(Wheel).order_by(Wheel.filename, Wheel.sha256)))
+
+
+def find_wheels(session: Session, lock: bytes) -> list[Wheel]:
+    """Return the kept wheels that ``lock`` names, for whichever machine, by file name; reads only.
+
+    Few are kept, and a lock names more files than a query may.
+    """
+    named = named_files(lock)
+    return [wheel for wheel in list_wheels(session) if wheel.sha256 in named]
+
+
+def named_files(lock: bytes) -> frozenset[str]:
+    """Return the SHA-256 of every file that ``lock`` names."""
+    return frozenset(HASH.findall(lock.decode("utf-8", "replace")))

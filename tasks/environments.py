@@ -6,19 +6,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 from registry.canonical import digest_bytes
 from tasks.errors import EnvironmentBuildError
+from tasks.wheelhouse import Wheelhouse
 
 BUILD_TIMEOUT_S = 900  # a cold build downloads about 130 MB
+ORIGINS = ("cache", "kept wheels", "index")  # asked in this order
 _HINTS = (
     ("hash mismatch", "A package was changed at its source; make the lock again."),
     ("no solution", "A locked package is gone or has no wheel for this Python."),
     ("not found in the package registry", "A locked package is gone; make the lock again."),
+    ("error sending request", "No index answers, and not all wheels are kept; check the network."),
 )
 
 
@@ -30,7 +33,7 @@ class Environment:
     python: Path
     lock_digest: str
     build_s: float
-    offline: bool  # False: the cache was cold and packages were downloaded
+    origin: str  # of its packages: one of ORIGINS
     teardown_s: list[float] = field(default_factory=list)  # filled when it is gone
 
 
@@ -47,19 +50,25 @@ def machine() -> str:
 
 @contextmanager
 def built_environment(
-    scratch: Path, model: str, lock: bytes, *, walled: bool = True
+    scratch: Path,
+    model: str,
+    lock: bytes,
+    *,
+    walled: bool = True,
+    wheelhouse: Wheelhouse | None = None,
 ) -> Iterator[Environment]:
     """Build an environment from ``lock``, give it, and tear it down in every case.
 
-    The warm cache is asked first and the network only where a package is missing from it; both
-    check every hash, and no package is ever built from source.
+    The warm cache is asked first, then the wheels that the registry keeps, and the network only
+    where a package is in neither; all check every hash, and no package is ever built from source.
 
     Args:
         scratch: where its folder is made.
         model: for messages.
         lock: ``requirements.lock``.
         walled: whether the child sees it read-only. If not, its files are copies: as links into
-            uv's cache, a write in one would change every later environment, past all hashes.
+            into uv's cache, a write in one would change every later environment, past all hashes.
+        wheelhouse: the wheels that are kept.
 
     Raises:
         EnvironmentBuildError: a package is gone, has another hash or no wheel.
@@ -72,13 +81,13 @@ def built_environment(
         (folder / "out").mkdir()
         lock_path = folder / "requirements.lock"
         lock_path.write_bytes(lock)
-        offline = _build(folder, model, lock_path, "hardlink" if walled else "copy")
+        origin = _build(folder, model, lock_path, "hardlink" if walled else "copy", wheelhouse)
         environment = Environment(
             folder=folder,
             python=folder / "env" / "bin" / "python",
             lock_digest=digest_bytes(lock),
             build_s=time.perf_counter() - started,
-            offline=offline,
+            origin=origin,
         )
         yield environment
     finally:
@@ -131,18 +140,25 @@ def _make_scratch(scratch: Path) -> Path:
         ) from err
 
 
-def _build(folder: Path, model: str, lock: Path, link_mode: str) -> bool:
+def _build(
+    folder: Path, model: str, lock: Path, link_mode: str, wheelhouse: Wheelhouse | None
+) -> str:
+    """Build ``folder/env`` and return where its packages came from."""
     env = folder / "env"
     base = getattr(sys, "_base_executable", sys.executable)
     _uv(model, ["venv", "--no-project", "--offline", "--python", str(base), str(env)])
     sync = ["pip", "sync", "--python", str(env), "--require-hashes", "--only-binary", ":all:"]
     sync += ["--link-mode", link_mode]
-    try:
+    with suppress(EnvironmentBuildError):
         _uv(model, [*sync, "--offline", str(lock)])
-    except EnvironmentBuildError:
-        _uv(model, [*sync, str(lock)])
-        return False
-    return True
+        return "cache"
+    if wheelhouse is not None:
+        with TemporaryDirectory(dir=folder) as wheels, suppress(EnvironmentBuildError):
+            if wheelhouse.lay_out(lock.read_bytes(), Path(wheels)):
+                _uv(model, [*sync, "--offline", "--no-index", "--find-links", wheels, str(lock)])
+                return "kept wheels"
+    _uv(model, [*sync, str(lock)])
+    return "index"
 
 
 def _uv(model: str, arguments: list[str]) -> None:

@@ -82,6 +82,7 @@ class ModelSpec:
     budget: Budget
     drift: Drift
     retraining: Retraining
+    keep_wheels: bool  # so that the environment can be built when the index has changed
 
     @property
     def name(self) -> str:
@@ -171,6 +172,7 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
         "budget",
         "drift",
         "retraining",
+        "environment",
         "approvals",
         "isolation",
     )
@@ -212,6 +214,9 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
         ),
         drift=_drift(top.table("drift"), features),
         retraining=_retraining(top.table("retraining")),
+        keep_wheels=top.table("environment", needed=False)
+        .only("keep_wheels")
+        .get("keep_wheels", bool, True),
     )
 
 

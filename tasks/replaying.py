@@ -27,6 +27,7 @@ from tasks.predictions import predict_rows
 from tasks.process import Room
 from tasks.sandbox import Tier
 from tasks.scoring import check_interpreter
+from tasks.wheelhouse import Wheelhouse
 
 THERE, MISSING = "a row", "no row"
 UNIT = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}  # bits of a float by its width
@@ -135,7 +136,7 @@ def replay_run(
     say(f"reading {run.dataset} {run.date} at table version {run.table_version}")
     rows = read_input(home, job, run)
     sources = _read_recorded(home, job, found)
-    replayed = _score_again(home, tier, job, rows, say)
+    replayed = _score_again(registry, home, tier, job, rows, say)
     compared = [
         (where, compare_predictions(recorded, replayed, list(job.key)))
         for where, recorded in sources
@@ -207,13 +208,21 @@ def _read_recorded(home: Home, job: Job, found: Replayable) -> list[tuple[str, p
 
 
 def _score_again(
-    home: Home, tier: Tier, job: Job, rows: pa.Table, say: Callable[[str], None]
+    registry: Registry,
+    home: Home,
+    tier: Tier,
+    job: Job,
+    rows: pa.Table,
+    say: Callable[[str], None],
 ) -> pa.Table:
     """Return predictions for ``rows`` by one child in a fresh environment, with their keys."""
     bundle = job.bundle
     name, number = bundle.spec.name, bundle.version.number
     say(f"building the environment of {name} {number}")
-    with built_environment(home.scratch, name, bundle.lock, walled=tier.walled) as environment:
+    wheelhouse = Wheelhouse(registry, home.scratch)
+    with built_environment(
+        home.scratch, name, bundle.lock, walled=tier.walled, wheelhouse=wheelhouse
+    ) as environment:
         say(f"scoring {rows.num_rows:,} rows again")
         room = Room(home, environment, tier)
         predicted = predict_rows(room, bundle.folder, bundle.artifact, rows)

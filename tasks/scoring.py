@@ -37,6 +37,7 @@ from tasks.job import Job
 from tasks.process import Room, scoring_child
 from tasks.runner import Child
 from tasks.sandbox import Tier
+from tasks.wheelhouse import Wheelhouse
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,10 @@ def score_days(
     _check_fit(registry, job)
     runs: list[Run] = []
     name = job.bundle.spec.name
-    with built_environment(home.scratch, name, job.bundle.lock, walled=tier.walled) as environment:
+    wheelhouse = Wheelhouse(registry, home.scratch)
+    with built_environment(
+        home.scratch, name, job.bundle.lock, walled=tier.walled, wheelhouse=wheelhouse
+    ) as environment:
         room = Room(home, environment, tier)
         with _Children(room, job.bundle) as children:
             for day in open_days:
@@ -265,7 +269,7 @@ def _resources(environment: Environment, child: Child, seconds: float) -> dict[s
     return {
         "wall_s": round(seconds, 4),
         "build_s": round(environment.build_s, 4),
-        "offline": environment.offline,
+        "packages_from": environment.origin,
         "start_s": round(usage.start_s, 4),
         "predict_s": round(usage.predict_s, 4),
         "child_cpu_s": round(usage.cpu_s, 4),

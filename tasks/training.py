@@ -1,7 +1,9 @@
 """Training a version: fit in a transient environment, judge on held-out days, register whole."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -16,15 +18,17 @@ from registry.numbering import Release
 from registry.registration import Judged, Registration, register
 from registry.versions import ModelVersion, find_trained
 from tasks.environments import built_environment, interpreter, machine
+from tasks.errors import EnvironmentBuildError
 from tasks.evaluation import check_metrics, measure
 from tasks.home import Home
-from tasks.model_folder import ModelFolder
+from tasks.model_folder import ModelFolder, ModelSpec
 from tasks.notebook import running_notebook
 from tasks.predictions import predict_rows
 from tasks.process import Room, collect_artifact, training_child
 from tasks.sandbox import Tier
 from tasks.training_data import Selection, TrainingRows, load_rows, select_days
 from tasks.version_contents import Request, version_contents
+from tasks.wheelhouse import Wheelhouse
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,21 @@ def train_version(
     selection = select_days(registry, home, spec, request.until)
     key = _training_key(request.folder, selection)
     known = _find_known(registry, spec.name, key)
+    lock = request.folder.files["requirements.lock"]
+    wheelhouse = Wheelhouse(registry, home.scratch)
     if known is not None:
         say(f"{spec.name} {known.number} was trained from exactly this before")
-        return _describe(registry, known, new=False)
+        with _keeping(wheelhouse, spec, lock, say):
+            return _describe(registry, known, new=False)
     rows = load_rows(home, spec, selection)
     say(f"training on {rows.train.num_rows:,} rows of {len(selection.train)} days")
     learned = rows.train.select([*spec.features, spec.target])
-    with built_environment(
-        home.scratch, spec.name, request.folder.files["requirements.lock"], walled=tier.walled
-    ) as (environment):
+    with (
+        _keeping(wheelhouse, spec, lock, say),
+        built_environment(
+            home.scratch, spec.name, lock, walled=tier.walled, wheelhouse=wheelhouse
+        ) as environment,
+    ):
         room = Room(home, environment, tier)
         with training_child(room, request.folder) as child:
             child.train(learned)
@@ -73,10 +83,30 @@ def train_version(
             predicted = predict_rows(room, request.folder, artifact, rows.holdout)
             page = notebook()
     say(f"judging on {rows.holdout.num_rows:,} rows of {len(selection.holdout)} held-out days")
-    evaluation = _evaluate(home, tier, request, rows, predicted)
+    evaluation = _evaluate(wheelhouse, home, tier, request, rows, predicted)
     contents = version_contents(request, selection, rows, artifact, predicted, evaluation, page)
     version, new = _register(registry, request, selection, key, contents, evaluation)
     return _describe(registry, version, new)
+
+
+@contextmanager
+def _keeping(
+    wheelhouse: Wheelhouse, spec: ModelSpec, lock: bytes, say: Callable[[str], None]
+) -> Iterator[None]:
+    """Keep the wheels of ``lock`` beside what is done in the ``with`` statement.
+
+    A version is no worse for it if they cannot be had today: the next training tries again.
+    """
+    if not spec.keep_wheels:
+        yield
+        return
+    with ThreadPoolExecutor(1) as beside:
+        keeping = beside.submit(wheelhouse.keep, lock, spec.name, say)
+        yield
+        try:
+            keeping.result()
+        except EnvironmentBuildError as err:
+            say(f"the wheels of its lock are not kept: {err}")
 
 
 def _training_key(folder: ModelFolder, selection: Selection) -> str:
@@ -103,7 +133,12 @@ def _find_known(registry: Registry, name: str, key: str) -> ModelVersion | None:
 
 
 def _evaluate(
-    home: Home, tier: Tier, request: Request, rows: TrainingRows, predicted: pa.Table
+    wheelhouse: Wheelhouse,
+    home: Home,
+    tier: Tier,
+    request: Request,
+    rows: TrainingRows,
+    predicted: pa.Table,
 ) -> dict[str, Any]:
     spec = request.folder.spec
     names = tuple(dict.fromkeys([*spec.metrics, "roc_auc", "brier"]))
@@ -113,7 +148,7 @@ def _evaluate(
     if request.champion is not None:
         champion = request.champion
         with built_environment(
-            home.scratch, spec.name, champion.lock, walled=tier.walled
+            home.scratch, spec.name, champion.lock, walled=tier.walled, wheelhouse=wheelhouse
         ) as environment:
             room = Room(home, environment, tier)
             chances = predict_rows(room, champion.folder, champion.artifact, rows.holdout)

@@ -22,6 +22,7 @@ from tasks.predictions import BATCH_ROWS, output_schema, refuse_not_finite
 from tasks.process import Room, scoring_child
 from tasks.runner import Child
 from tasks.sandbox import Tier
+from tasks.wheelhouse import Wheelhouse
 
 TOLERANCE = 1e-9  # between golden and fresh predictions; the same build gives the same bits
 BUDGET_BATCHES = 4  # full batches timed after a first one that warms up
@@ -57,8 +58,9 @@ def verify_version(
     bundle = load_bundle(registry, version)
     _check_platform(registry, bundle)
     checks: list[Check] = []
+    wheelhouse = Wheelhouse(registry, home.scratch)
     with built_environment(
-        home.scratch, bundle.spec.name, bundle.lock, walled=tier.walled
+        home.scratch, bundle.spec.name, bundle.lock, walled=tier.walled, wheelhouse=wheelhouse
     ) as environment:
         room = Room(home, environment, tier)
         for title, step in (

@@ -143,7 +143,8 @@ def lay_out(project: Path) -> Home:
     for example, own in SETTINGS.items():
         assert example in text
         text = text.replace(example, own)
-    config.write_text(text)
+    # Fetching 125 MB takes seconds: test_wheelhouse.py keeps a small one.
+    config.write_text(text + "\n[environment]\nkeep_wheels = false\n")
     home = home_in(project)
     home.make()
     shutil.copy(PROJECT / "deployments" / "policy-demo.toml", home.root / "policy.toml")

@@ -13,7 +13,7 @@ from tasks.errors import ChildError
 def environment(tmp_path: Path) -> Environment:
     """Return an environment with an empty folder for what is saved."""
     (tmp_path / "out").mkdir()
-    return Environment(tmp_path, tmp_path / "env" / "bin" / "python", "0" * 64, 0.0, True)
+    return Environment(tmp_path, tmp_path / "env" / "bin" / "python", "0" * 64, 0.0, "cache")
 
 
 def test_files_are_collected_with_their_folders(environment: Environment) -> None:
