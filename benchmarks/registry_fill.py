@@ -106,9 +106,23 @@ def fill_registries(registries: Sequence[Registry], models: int, versions: int) 
                         session.execute(insert(table), filling.rows[table])
         filling.rows.clear()
     for registry in registries:
-        _settle(registry)
+        settle(registry)
         check_chains(registry, names[:: max(1, models // 20)])
     return names
+
+
+def settle(registry: Registry) -> None:
+    """Bring a PostgreSQL server to where its own housekeeping would bring it in a minute."""
+    if registry.engine.dialect.name != "postgresql":
+        return
+    with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for table in RegisteredModel.metadata.sorted_tables:
+            if "id" in table.c and table.c.id.autoincrement is not False and table.name != "run":
+                largest = connection.scalar(select(func.max(table.c.id)))
+                if largest is not None:
+                    sequence = func.pg_get_serial_sequence(table.name, "id")
+                    connection.execute(select(func.setval(sequence, largest)))
+        connection.execute(text("VACUUM ANALYZE"))
 
 
 def check_chains(registry: Registry, names: Sequence[str]) -> None:
@@ -121,20 +135,6 @@ def check_chains(registry: Registry, names: Sequence[str]) -> None:
         query = select(RegisteredModel).where(RegisteredModel.name.in_(names))
         for model in session.scalars(query):
             check_model(session, model.id, model.name)
-
-
-def _settle(registry: Registry) -> None:
-    """Bring a PostgreSQL server to where its own housekeeping would bring it in a minute."""
-    if registry.engine.dialect.name != "postgresql":
-        return
-    with registry.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for table in RegisteredModel.metadata.sorted_tables:
-            if "id" in table.c and table.c.id.autoincrement is not False and table.name != "run":
-                largest = connection.scalar(select(func.max(table.c.id)))
-                if largest is not None:
-                    sequence = func.pg_get_serial_sequence(table.name, "id")
-                    connection.execute(select(func.setval(sequence, largest)))
-        connection.execute(text("VACUUM ANALYZE"))
 
 
 def _make_model(filling: Filling, name: str) -> None:

@@ -1,14 +1,17 @@
 """The content-addressed blob store: what any of its implementations must do."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from registry.canonical import digest_bytes
 from registry.errors import DigestMismatchError, MissingBlobError, StoreError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 # One slash suffices: a Path made of an address has lost the other.
@@ -35,6 +38,18 @@ class BlobStore(Protocol):
         What is there already counts as stored again (its time may lag by up to an hour, so
         garbage collection must wait longer); what is there but damaged is replaced.
 
+        When this returns, a power cut takes nothing of it away.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        ...
+
+    def put_all(self, blobs: Iterable[bytes]) -> list[str]:
+        """Store each of ``blobs`` as ``put`` does, many at once, and return their SHA-256 in order.
+
+        Where one fails, others may have been stored.
+
         Raises:
             StoreError: the store cannot be written.
         """
@@ -51,6 +66,10 @@ class BlobStore(Protocol):
 
     def has(self, digest: str) -> bool:
         """Tell whether something is stored under ``digest``; does not hash it."""
+        ...
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Return those of ``digests`` under which nothing is stored; does not hash what is."""
         ...
 
     def list(self) -> Iterator[StoredBlob]:
@@ -93,6 +112,20 @@ def open_blobs(address: str | Path) -> BlobStore:
             "'_', '=', '.' and '-'; keys and endpoint belong into the AWS_* variables.",
         )
     return S3Blobs(found[1], "/".join(parts))
+
+
+def do_at_once(do: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:
+    """Return what ``do`` makes of each item, in order, done by so many threads.
+
+    It ends when each of them has ended, also where one raised.
+    """
+    waiting = list(items)
+    if len(waiting) < 2:
+        return [do(item) for item in waiting]
+    from concurrent.futures import ThreadPoolExecutor  # not for those who only read
+
+    with ThreadPoolExecutor(min(threads, len(waiting))) as pool:
+        return list(pool.map(do, waiting))
 
 
 def require_digest(digest: str) -> str:

@@ -4,17 +4,18 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from registry.blobs import DIGEST, StoredBlob, checked, require_digest
+from registry.blobs import DIGEST, StoredBlob, checked, do_at_once, require_digest
 from registry.canonical import digest_bytes
 from registry.errors import MissingBlobError, StoreError
 from registry.s3_client import code_of, connect, status_of, worded
 
 FRESH = timedelta(hours=1)  # what was stored longer ago is put again, so that its time is renewed
+THREADS = 8  # that wait for the server; boto3 keeps 10 connections
 CONFLICT_TRIES = 6  # S3 answers 409 to one of two puts that meet, and asks for another try
 
 _proven: set[tuple[str, str]] = set()  # (endpoint, bucket) that passed the self-test here
@@ -44,18 +45,18 @@ class S3Blobs:
             StoreError: the bucket cannot be written, or ignores conditional puts.
             DigestMismatchError: the server did not store the bytes that were sent.
         """
-        digest = digest_bytes(data)
-        key = self._key(digest)
+        return self.put_all([data])[0]
+
+    def put_all(self, blobs: Iterable[bytes]) -> list[str]:
+        """Store each of ``blobs``, over a few connections, and return their SHA-256 in order.
+
+        Raises:
+            StoreError: the bucket cannot be written, or ignores conditional puts.
+            DigestMismatchError: the server did not store the bytes that were sent.
+        """
         with worded(self.address):
             self._prove_once()
-            if not self._create(key, data):
-                if self._is_sound_and_fresh(key, digest):
-                    return digest
-                # Whoever else writes this key writes the same bytes: nobody's are lost.
-                self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
-            # Servers store without looking at the client's SHA-256 (seen: moto 5.2, radosgw).
-            checked(digest, self._read(key, digest)[0])
-        return digest
+            return do_at_once(self._store, blobs, THREADS)
 
     def get(self, digest: str) -> bytes:
         """Return the bytes of ``digest``, hashed again.
@@ -86,6 +87,16 @@ class S3Blobs:
                     raise
                 return False
         return True
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Return those of ``digests`` under which nothing is stored; asks for several at once.
+
+        Raises:
+            StoreError: the bucket cannot be read.
+        """
+        asked = list(digests)
+        found = do_at_once(self.has, asked, THREADS)
+        return [digest for digest, there in zip(asked, found, strict=True) if not there]
 
     def list(self) -> Iterator[StoredBlob]:
         """Give every stored blob; objects that are none are passed over.
@@ -132,6 +143,18 @@ class S3Blobs:
 
     def _under(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
+
+    def _store(self, data: bytes) -> str:
+        digest = digest_bytes(data)
+        key = self._key(digest)
+        if not self._create(key, data):
+            if self._is_sound_and_fresh(key, digest):
+                return digest
+            # Whoever else writes this key writes the same bytes: nobody's are lost.
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
+        # Servers store without looking at the client's SHA-256 (seen: moto 5.2, radosgw).
+        checked(digest, self._read(key, digest)[0])
+        return digest
 
     def _create(self, key: str, data: bytes) -> bool:
         """Store ``data`` if nothing is under ``key``, and tell whether it did."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, select
+from sqlalchemy import ForeignKey, Index, Select, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base, UtcDateTime, now
@@ -94,11 +94,10 @@ def append_event(
         body: JSON facts; amounts that are not exact integers as text or floats.
         effective_from: business time, by default the wall clock.
     """
-    chain = FACTORY if model_id is None else session.get_one(RegisteredModel, model_id).name
     last = latest_event(session, model_id)
     moment = now()
     event = Event(
-        chain=chain,
+        chain=_chain(session, model_id),
         model_id=model_id,
         seq=1 if last is None else last.seq + 1,
         kind=kind,
@@ -115,13 +114,13 @@ def append_event(
 
 def latest_event(session: Session, model_id: int | None) -> Event | None:
     """Return the head of a chain, the factory's for None; reads only."""
-    query = select(Event).where(Event.model_id == model_id).order_by(Event.seq.desc()).limit(1)
+    query = _of(session, model_id).order_by(Event.seq.desc()).limit(1)
     return session.scalars(query).first()
 
 
 def list_events(session: Session, model_id: int | None, *kinds: str) -> list[Event]:
     """Return a chain's events in order, only of ``kinds`` where given; reads only."""
-    query = select(Event).where(Event.model_id == model_id).order_by(Event.seq)
+    query = _of(session, model_id).order_by(Event.seq)
     if kinds:
         query = query.where(Event.kind.in_(kinds))
     return list(session.scalars(query))
@@ -160,3 +159,13 @@ def first_misfit(events: Iterable[EventFacts]) -> int | None:
             return expected
         previous = event.hash
     return None
+
+
+def _of(session: Session, model_id: int | None) -> Select[tuple[Event]]:
+    """Return a query of a chain; by its name, which is what the table is indexed by."""
+    chain = _chain(session, model_id)
+    return select(Event).where(Event.chain == chain, Event.model_id == model_id)
+
+
+def _chain(session: Session, model_id: int | None) -> str:
+    return FACTORY if model_id is None else session.get_one(RegisteredModel, model_id).name

@@ -144,15 +144,15 @@ def _bring_wheels(registry: Registry, incoming: Incoming) -> int:
 
 
 def _put_blobs(blobs: BlobStore, incoming: Incoming, digests: Iterable[str]) -> None:
-    for digest in sorted(digests):
+    for digest in sorted(digests):  # one by one: together they may be larger than the memory
         blobs.put((incoming.staged.folder / digest).read_bytes())
 
 
 def _require_blobs(blobs: BlobStore, digests: Iterable[str]) -> None:
     """Look, under the writers' lock, that garbage collection took nothing since it was stored."""
-    for digest in digests:
-        if not blobs.has(digest):
-            raise MissingBlobError(digest)
+    missing = blobs.missing(digests)
+    if missing:
+        raise MissingBlobError(missing[0])
 
 
 def _enter(session: Session, incoming: Incoming) -> int:

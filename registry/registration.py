@@ -60,11 +60,12 @@ def register(registry: Registry, new: Registration) -> tuple[ModelVersion, bool]
     if not new.notes.strip():
         raise ValueError(f"Version of {new.facts.name!r} without release notes. Say what changed.")
     parent = new.parent[0] if new.parent else None
+    digests = registry.blobs.put_all(data for _, data in new.contents.values())
     manifest = Manifest(
         model=new.facts.name,
         files=tuple(
-            ManifestFile(role, path, len(data), registry.blobs.put(data))
-            for path, (role, data) in new.contents.items()
+            ManifestFile(role, path, len(data), stored)
+            for (path, (role, data)), stored in zip(new.contents.items(), digests, strict=True)
         ),
         interpreter=new.interpreter,
         platform=new.platform,
@@ -90,18 +91,18 @@ def register(registry: Registry, new: Registration) -> tuple[ModelVersion, bool]
     with registry.write() as session:
         version, is_new = enter_version(session, entry)
         if is_new:
-            _require_blobs(registry.blobs, manifest)
+            _require_blobs(registry.blobs, [digest, *(file.sha256 for file in manifest.files)])
             _record_metrics(session, version, new.judged)
         reach("register: version entered")
     reach("register: committed")
     return version, is_new
 
 
-def _require_blobs(blobs: BlobStore, manifest: Manifest) -> None:
+def _require_blobs(blobs: BlobStore, digests: Sequence[str]) -> None:
     """Look, under the writers' lock, that garbage collection took nothing since it was stored."""
-    for digest in (manifest.digest(), *(file.sha256 for file in manifest.files)):
-        if not blobs.has(digest):
-            raise MissingBlobError(digest)
+    missing = blobs.missing(digests)
+    if missing:
+        raise MissingBlobError(missing[0])
 
 
 def _record_metrics(session: Session, version: ModelVersion, judged: Judged) -> None:

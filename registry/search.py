@@ -3,16 +3,18 @@
 import json
 import operator
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from math import isfinite
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Subquery, column, func, select, text
+from sqlalchemy import CTE, ColumnElement, Connection, column, func, select, text
 
 from registry.base import now
 from registry.search_docs import (
+    CHUNK,
     SearchDoc,
     SearchMetric,
     SearchTerm,
@@ -30,6 +32,7 @@ TERM = SearchTerm.__table__.c
 METRIC = SearchMetric.__table__.c
 Sort = Literal["name", "usage", "rank", "scored"]
 MAX_WORDS = 32  # of a text that count
+PAUSE_S = 0.05  # between two steps of describing; those who wait for SQLite's lock look as often
 BOUND = re.compile(r"\s*(.*?[^\s<>=])\s*(>=|<=|>|<|=)\s*([^<>=]+?)\s*", re.DOTALL)
 COMPARE: dict[str, Callable[[Any, float], ColumnElement[bool]]] = {
     ">=": operator.ge,
@@ -99,9 +102,7 @@ def search_models(registry: Registry, query: Query) -> Page:
     with registry.look() as connection:
         if not stale_models(connection, now()):
             return _search(connection, query)
-    with registry.write() as session:
-        at = now()
-        index_models(session, stale_models(session, at), at)
+    _describe_all(registry)
     with registry.look() as connection:
         return _search(connection, query)
 
@@ -126,26 +127,58 @@ def parse_bound(written: str) -> Bound:
     )
 
 
+def _describe_all(registry: Registry) -> None:
+    """Describe every model that needs it, some at a time, so that other writers get their turn."""
+    while True:
+        with registry.write() as session:
+            at = now()
+            stale = stale_models(session, at)
+            index_models(session, stale, at)
+        if len(stale) < CHUNK:
+            return
+        time.sleep(PAUSE_S)
+
+
 def _search(connection: Connection, query: Query) -> Page:
     conditions = _conditions(query)
     words = list(dict.fromkeys(plain_words(query.text)))[:MAX_WORDS]
-    matching = None
     if query.text.strip():
         if not words:
             return Page(0, [])  # nothing in it is a letter or a digit
-        ranked = query.sort == "rank"
-        matching = _matching(connection.dialect.name == "sqlite", words, ranked)
-        conditions.append(DOC.model_id.in_(select(matching.c.model_id)))
+        matching = _matching(connection.dialect.name == "sqlite", words, query.sort == "rank")
+        return _matches(connection, query, conditions, matching)
     total = connection.scalar(select(func.count(DOC.model_id)).where(*conditions)) or 0
-    page = select(*DOC).where(*conditions)
-    order = _order(query.sort)
-    if query.sort == "rank" and matching is not None:
-        page = page.where(matching.c.model_id == DOC.model_id)
-        order = [matching.c.rank, *order]
     start = (query.page - 1) * query.limit
     if start >= total:
         return Page(total, [])
-    rows = connection.execute(page.order_by(*order).limit(query.limit).offset(start))
+    page = select(*DOC).where(*conditions).order_by(*_order(query.sort, DOC))
+    rows = connection.execute(page.limit(query.limit).offset(start))
+    return Page(total, [_hit(row) for row in rows])
+
+
+def _matches(
+    connection: Connection, query: Query, conditions: list[ColumnElement[bool]], matching: CTE
+) -> Page:
+    """Return the page of a search by words, which finds and ranks them once for count and page.
+
+    Not the first 20 in order that match: where words stand in names, those may come last of all.
+    """
+    fits = (
+        select(*DOC, matching.c.rank)
+        .where(DOC.model_id == matching.c.model_id, *conditions)
+        .cte("fits")
+        .prefix_with("MATERIALIZED")
+    )
+    count = select(func.count()).select_from(fits)
+    first = [fits.c.rank] if query.sort == "rank" else []
+    page = (
+        select(fits, count.scalar_subquery().label("total"))
+        .order_by(*first, *_order(query.sort, fits.c))
+        .limit(query.limit)
+        .offset((query.page - 1) * query.limit)
+    )
+    rows = connection.execute(page).all()
+    total = rows[0].total if rows else connection.scalar(count) or 0
     return Page(total, [_hit(row) for row in rows])
 
 
@@ -172,16 +205,17 @@ def _conditions(query: Query) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _order(sort: Sort) -> list[ColumnElement[Any]]:
+def _order(sort: Sort, of: Any) -> list[ColumnElement[Any]]:
+    """Return what to sort by, ``of`` the columns of search_doc or of a query of them."""
     if sort == "usage":
-        most = [DOC.runs_30d.desc(), DOC.rows_30d.desc()]
-        return [*most, DOC.name.asc()]
+        most = [of.runs_30d.desc(), of.rows_30d.desc()]
+        return [*most, of.name.asc()]
     if sort == "scored":
-        return [DOC.last_scored.desc().nulls_last(), DOC.name.asc()]
-    return [DOC.name.asc()]
+        return [of.last_scored.desc().nulls_last(), of.name.asc()]
+    return [of.name.asc()]
 
 
-def _matching(sqlite: bool, words: list[str], ranked: bool) -> Subquery:
+def _matching(sqlite: bool, words: list[str], ranked: bool) -> CTE:
     """Return the models in which each of ``words`` begins a word; the lower the rank, the better.
 
     Words are letters and digits only and stand in quotes: no operator gets through.
@@ -197,7 +231,9 @@ def _matching(sqlite: bool, words: list[str], ranked: bool) -> Subquery:
         query = f"select model_id, {rank} as rank from search_text"
         where = "words @@ cast(:wanted as tsquery)"
     found = text(f"{query} where {where}").bindparams(wanted=wanted)
-    return found.columns(column("model_id"), column("rank")).subquery("matching")
+    matching = found.columns(column("model_id"), column("rank")).cte("matching")
+    # Or SQLite may search the text once for each model (3.40).
+    return matching.prefix_with("MATERIALIZED")
 
 
 def _hit(row: Any) -> Hit:

@@ -103,9 +103,10 @@ def watch_models(session: Session) -> set[int]:
 
 
 def stale_models(session: Session | Connection, at: datetime) -> list[int]:
-    """Return the models without a row here, and those whose usage is less by ``at``; reads only.
+    """Return models without a row here, or whose usage is less by ``at``; reads only.
 
-    Models are never deleted, so equal counts mean that each has its row.
+    As many as are described at once; fewer mean that these are the last. Models are never deleted,
+    so equal counts mean that each has its row.
     """
     doc, model = SearchDoc.__table__.c, RegisteredModel.__table__.c
     late, models, docs = session.execute(
@@ -118,7 +119,7 @@ def stale_models(session: Session | Connection, at: datetime) -> list[int]:
     if not late and models == docs:
         return []
     fresh = select(doc.model_id).where(doc.usage_until.is_(None) | (doc.usage_until > at))
-    return list(session.scalars(select(model.id).where(model.id.not_in(fresh))))
+    return list(session.scalars(select(model.id).where(model.id.not_in(fresh)).limit(CHUNK)))
 
 
 def index_models(session: Session, ids: Collection[int], at: datetime | None = None) -> None:
@@ -156,14 +157,17 @@ def plain_words(value: str) -> Iterator[str]:
 
     They are cut here because each database would cut them its own way.
     """
-    letters = unicodedata.normalize("NFKD", value.casefold())
-    kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    if value.isascii():  # most are, and have no accents to take off
+        kept = value
+    else:
+        letters = unicodedata.normalize("NFKD", value.casefold())
+        kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return (word.group()[:MAX_WORD] for word in WORD.finditer(kept.casefold()))
 
 
 def _insert(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
-    if rows:
-        session.execute(insert(table), rows)
+    if rows:  # into the table, not the mapped class: half the time
+        session.execute(insert(Base.metadata.tables[table.__tablename__]), rows)
 
 
 def _doc(of: SearchFacts) -> dict[str, Any]:

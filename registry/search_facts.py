@@ -75,7 +75,9 @@ def gather_facts(session: Session, ids: Sequence[int], at: datetime) -> list[Sea
         for model_id, rows in versions.items()
     }
     metrics = _metrics(session, [version.id for version in best.values()])
-    older = _older_datasets(session, ids)
+    older = _older_datasets(
+        session, [of for of, rows in versions.items() if any(not row.dataset for row in rows)]
+    )
     consumers = _consumers(session, ids)
     usage = _usage(session, ids, at)
     scored = _last_scored(session, ids)
@@ -95,7 +97,11 @@ def gather_facts(session: Session, ids: Sequence[int], at: datetime) -> list[Sea
                 champion=f"{shown.major}.{shown.minor}.{shown.patch}" if shown and reigns else None,
                 status=shown.status if shown else None,
                 statuses=_once(version.status for version in of_model),
-                features=_once(name for v in of_model for name in json.loads(v.features)),
+                features=_once(
+                    name
+                    for told in _once(v.features for v in of_model)
+                    for name in json.loads(told)
+                ),
                 datasets=_once([*(v.dataset for v in of_model), *older.get(model.id, [])]),
                 notes=_once(version.notes for version in reversed(of_model)),
                 metrics=metrics.get(shown.id, {}) if shown else {},
@@ -137,6 +143,8 @@ def _metrics(session: Session, version_ids: Sequence[int]) -> dict[int, dict[str
 
 def _older_datasets(session: Session, ids: Sequence[int]) -> dict[int, list[str]]:
     """Return what versions learned from that are older than their column ``dataset``."""
+    if not ids:  # as a rule
+        return {}
     query = (
         select(ModelVersion.model_id, TrainingPartition.dataset)
         .join(TrainingPartition, TrainingPartition.version_id == ModelVersion.id)

@@ -30,6 +30,18 @@ for n in range(20):
     blobs.put(b"shared %d" % n)
 """
 
+KILLED_AMONG_MANY = """
+import os, signal, sys
+from itertools import count
+from registry.blobs import open_blobs
+steps = count()
+def step(event, _):  # what the interpreter tells of itself: a file renamed, bytes sent
+    if event in ("os.rename", "http.client.send") and next(steps) == 10:
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(step)
+open_blobs(sys.argv[1]).put_all(b"%d" % n for n in range(40))
+"""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -74,6 +86,46 @@ def test_what_was_put_comes_back_under_its_sha_256(place: Place) -> None:
 def test_nothing_at_all_can_be_put(place: Place) -> None:
     assert place.blobs.put(b"") == EMPTY
     assert place.blobs.get(EMPTY) == b""
+
+
+def test_many_are_put_at_once_and_answered_in_order(place: Place) -> None:
+    assert place.blobs.put_all([b"abc", b"", b"abc"]) == [ABC, EMPTY, ABC]
+    assert digests(place.blobs) == [ABC, EMPTY]
+
+
+def test_more_than_there_are_threads_are_all_stored(place: Place) -> None:
+    blobs = [os.urandom(2000) for _ in range(50)]
+    stored = place.blobs.put_all(iter(blobs))
+    assert [place.blobs.get(digest) for digest in stored] == blobs
+
+
+def test_none_at_all_can_be_put(place: Place) -> None:
+    assert place.blobs.put_all([]) == []
+    assert digests(place.blobs) == []
+
+
+def test_putting_many_mends_what_is_damaged_among_them(place: Place) -> None:
+    place.blobs.put_all([b"abc", b""])
+    place.overwrite(f"ba/{ABC}", b"abd")
+    place.blobs.put_all([b"abc", b""])
+    assert [place.blobs.get(digest) for digest in (ABC, EMPTY)] == [b"abc", b""]
+
+
+def test_a_process_killed_in_the_middle_of_many_leaves_only_whole_ones(place: Place) -> None:
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED_AMONG_MANY, place.address], check=False, cwd=ROOT
+    )
+    assert died.returncode == -9
+    left = digests(place.blobs)
+    assert all(place.blobs.get(digest) for digest in left)
+    stored = place.blobs.put_all(b"%d" % n for n in range(40))
+    assert [place.blobs.get(digest) for digest in stored] == [b"%d" % n for n in range(40)]
+
+
+def test_what_is_missing_is_told_in_the_order_asked_for(place: Place) -> None:
+    place.blobs.put(b"abc")
+    assert place.blobs.missing([ABC]) == []
+    assert place.blobs.missing(["f" * 64, ABC, EMPTY]) == ["f" * 64, EMPTY]
 
 
 def test_a_large_blob_comes_back(place: Place) -> None:
@@ -164,6 +216,8 @@ def test_what_is_no_digest_never_becomes_a_path(place: Place, digest: str) -> No
         place.blobs.has(digest)
     with pytest.raises(MissingBlobError):
         place.blobs.delete(digest)
+    with pytest.raises(MissingBlobError):
+        place.blobs.missing([ABC, digest])
 
 
 def test_the_self_test_passes_and_leaves_nothing(place: Place) -> None:

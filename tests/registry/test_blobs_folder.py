@@ -33,6 +33,33 @@ try:
 except StoreError as err:
     print(err)
 """
+AMONG_MANY = """
+import os, resource, sys
+from pathlib import Path
+from registry.blobs_folder import FolderBlobs
+from registry.errors import StoreError
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+small = [os.urandom(100) for _ in range(30)]
+try:
+    FolderBlobs(Path(sys.argv[1])).put_all([*small, bytes(100_000), *small])
+except StoreError as err:
+    print(err)
+"""
+TRACED = """
+import os, sys
+from pathlib import Path
+from registry.blobs_folder import FolderBlobs
+fsync = os.fsync
+def told(opened):
+    fsync(opened)
+    print("synced", os.readlink(f"/proc/self/fd/{opened}"))
+os.fsync = told
+def renamed(event, names):
+    if event == "os.rename":
+        print("renamed", names[0], names[1])
+sys.addaudithook(renamed)
+FolderBlobs(Path(sys.argv[1])).put_all([b"abc"])
+"""
 
 
 def files_in(folder: Path) -> list[str]:
@@ -74,12 +101,37 @@ def test_a_write_that_fails_leaves_no_file(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
+def test_a_write_that_fails_among_many_leaves_no_half_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", AMONG_MANY, str(tmp_path)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    assert "cannot write a blob (File too large). Free space or fix rights." in said.stdout
+    assert not [name for name in files_in(tmp_path) if name.startswith(".put-")]
+    blobs = FolderBlobs(tmp_path)
+    assert all(len(blobs.get(stored.digest)) == 100 for stored in blobs.list())
+
+
+def test_bytes_are_durable_before_their_name_and_the_name_before_the_end(tmp_path: Path) -> None:
+    root = tmp_path / "home" / "blobs"
+    command = [sys.executable, "-c", TRACED, str(root)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    steps = [line.split() for line in said.stdout.splitlines()]
+    temporary = next(names[0] for what, *names in steps if what == "renamed")
+    assert steps == [
+        ["synced", str(tmp_path)],
+        ["synced", str(root.parent)],
+        ["synced", temporary],
+        ["renamed", temporary, str(root / "ba" / ABC)],
+        ["synced", str(root / "ba")],
+        ["synced", str(root)],
+    ]
+
+
 def test_a_store_that_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "blobs").write_text("a file where the folder should be")
     with pytest.raises(StoreError) as refused:
         FolderBlobs(tmp_path / "blobs").put(b"abc")
     assert str(refused.value) == (
-        f"Registry at {str(tmp_path / 'blobs')!r}: cannot write a blob (Not a directory). "
+        f"Registry at {str(tmp_path / 'blobs')!r}: cannot write a blob (File exists). "
         "Free space or fix rights."
     )
 

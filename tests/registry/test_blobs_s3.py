@@ -121,6 +121,30 @@ def test_bytes_that_the_server_spoils_are_found_when_they_are_put(odd: OddS3) ->
         S3Blobs("bucket", "blobs").put(b"abc")
 
 
+def test_bytes_that_the_server_spoils_among_many_are_found(odd: OddS3) -> None:
+    odd.spoils_bytes = True
+    with pytest.raises(DigestMismatchError):
+        S3Blobs("bucket", "blobs").put_all(b"%d" % n for n in range(20))
+
+
+def test_many_puts_that_meet_others_are_tried_again(odd: OddS3) -> None:
+    blobs = S3Blobs("bucket", "blobs")
+    blobs.check()
+    odd.conflicts = 2
+    blobs.put_all([b"abc", b"def", b"ghi"])
+    assert len(odd.objects) == 3
+
+
+def test_keys_without_rights_are_told_once_for_many(odd: OddS3) -> None:
+    blobs = S3Blobs("bucket")
+    blobs.check()
+    odd.refusal = ("403 Forbidden", "AccessDenied")
+    with pytest.raises(StoreError, match="the keys have no right to do this"):
+        blobs.put_all([b"a", b"b"])
+    with pytest.raises(StoreError, match="the keys have no right to do this"):
+        blobs.missing([ABC, "f" * 64])
+
+
 def test_what_was_stored_long_ago_is_put_again(odd: OddS3) -> None:
     odd.objects[ABC_PATH] = (b"abc", datetime.now(UTC) - timedelta(days=30))
     S3Blobs("bucket", "blobs").put(b"abc")

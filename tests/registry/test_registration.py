@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -90,12 +90,13 @@ def test_release_notes_are_required(registry: Registry, registration: Make) -> N
 class Forgetful(FolderBlobs):
     """A store in which another process's garbage collection takes a blob right after it was put."""
 
-    def put(self, data: bytes) -> str:
-        """Store ``data``, and lose it if it is the model."""
-        digest = super().put(data)
-        if data.startswith(b"trained"):
-            self.delete(digest)
-        return digest
+    def put_all(self, blobs: Iterable[bytes]) -> list[str]:
+        """Store ``blobs``, and lose the model if it is among them."""
+        digests = super().put_all(blobs)
+        for digest in digests:
+            if self.get(digest).startswith(b"trained"):
+                self.delete(digest)
+        return digests
 
 
 def test_a_blob_taken_meanwhile_stops_it(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import delete, select, text
+from sqlalchemy import Connection, delete, event, func, select, text
 
 from registry import Registry
 from registry.base import now
@@ -16,7 +16,7 @@ from registry.models import ModelFacts, RegisteredModel, get_model, put_model
 from registry.reigns import Reign
 from registry.runs import Claim, Ending, RunOutcome, claim_partition, end_run
 from registry.search import Bound, Query, Sort, parse_bound, search_models
-from registry.search_docs import SearchDoc, index_models
+from registry.search_docs import CHUNK, SearchDoc, index_models
 from registry.statuses import retire
 from registry.versions import NewVersion, enter_version, get_version
 
@@ -298,6 +298,49 @@ def test_a_model_that_was_never_described_is_found_all_the_same(registry: Regist
     with registry.read() as session:
         described = set(session.scalars(select(SearchDoc.model_id)))
         assert described == set(session.scalars(select(RegisteredModel.id)))
+
+
+def test_many_models_are_described_in_steps_that_are_kept(registry: Registry) -> None:
+    with registry.write() as session:
+        for number in range(2 * CHUNK + 1):
+            put_model(session, ModelFacts(f"m-{number}", "operations", "Late?"))
+    with registry.write() as session:
+        for table in ("search_doc", "search_term", "search_text"):
+            session.execute(text(f"delete from {table}"))
+    commits = []
+
+    def interrupt(connection: Connection) -> None:
+        commits.append(connection)
+        if len(commits) == 2:
+            raise KeyboardInterrupt
+
+    event.listen(registry.engine, "commit", interrupt)
+    with suppress(KeyboardInterrupt):
+        search_models(registry, Query())
+    with registry.read() as session:
+        assert session.scalar(select(func.count(SearchDoc.model_id))) == CHUNK
+    assert search_models(registry, Query(text="m")).total == 2 * CHUNK + 1
+    assert len(commits) == 4  # the first, the one cut off, and two for the rest
+
+
+@pytest.mark.usefixtures("fill")
+def test_pages_of_a_search_by_rank_follow_each_other(registry: Registry) -> None:
+    query = Query(text="audit", sort="rank", limit=2)
+    pages = [search_models(registry, replace(query, page=page)) for page in (1, 2, 3)]
+    assert sorted(hit.name for page in pages for hit in page.hits) == [
+        "churn",
+        "flight-delay",
+        "house-price",
+    ]
+    assert [len(page.hits) for page in pages] == [2, 1, 0]
+    assert [page.total for page in pages] == [3, 3, 3]
+
+
+@pytest.mark.usefixtures("fill")
+def test_a_search_by_rank_obeys_every_filter(registry: Registry) -> None:
+    query = Query(text="audit", sort="rank", tags=("travel",), owner="marketing")
+    assert found(registry, query) == ["churn"]
+    assert found(registry, replace(query, owner="sales")) == []
 
 
 @pytest.mark.usefixtures("fill")
