@@ -1,5 +1,6 @@
 """The audit: chains, present state against their fold, and every blob hashed again."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -7,19 +8,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.aliases import Alias
-from registry.approvals import Approval, approval_digest
+from registry.approvals import Approval, ApprovalUse, approval_digest
 from registry.approvers import list_approvers
 from registry.blobs import BlobStore
 from registry.consumers import list_consumers
 from registry.errors import AuditError, MissingBlobError, RegistryError
 from registry.events import FACTORY, Event, first_misfit
-from registry.folding import Fold, fold_events
+from registry.folding import Fold, describe_verification, fold_events
 from registry.manifest import decode_manifest
 from registry.models import list_models
 from registry.runs import Run, RunOutcome, ScoredPartition
 from registry.store import Registry
 from registry.verifications import Verification
 from registry.versions import ModelVersion, list_versions, status_of
+from registry.wheels import list_wheels
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def audit(
             for version in list_versions(session, model.id):
                 _check_blobs(session, registry.blobs, model.name, version, seen)
                 versions += 1
+        _check_wheels(session, registry.blobs, seen)
         strays = set(session.scalars(select(Event.chain).distinct()))
         strays -= {FACTORY, *(model.name for model in list_models(session))}
         for chain in sorted(strays):
@@ -105,6 +108,8 @@ def check_model(session: Session, model_id: int, name: str) -> list[Event]:
     _check_versions(session, model_id, name, fold)
     _check_aliases(session, model_id, name, fold)
     _check_approvals(session, model_id, name, fold)
+    _check_uses(session, model_id, name, fold)
+    _check_verifications(session, model_id, name, fold)
     _check_runs(session, model_id, name, fold)
     present = {c.name: (c.contact, c.needs) for c in list_consumers(session, model_id)}
     _compare(name, "Consumer", fold.consumers, present)
@@ -181,6 +186,36 @@ def _check_approvals(session: Session, model_id: int, name: str, fold: Fold) -> 
     _compare(name, "Approval", fold.approvals, present)
 
 
+def _check_uses(session: Session, model_id: int, name: str, fold: Fold) -> None:
+    """Look that no promotion's approvals can be used a second time."""
+    rows = session.execute(
+        select(Approval, Event.seq)
+        .join(ApprovalUse, ApprovalUse.approval_id == Approval.id)
+        .join(Event, Event.id == ApprovalUse.event_id)
+        .join(ModelVersion, ModelVersion.id == Approval.version_id)
+        .where(ModelVersion.model_id == model_id)
+    )
+    present = {approval_digest(approval): seq for approval, seq in rows}
+    _compare(name, "Use of approval", fold.uses, present)
+
+
+def _check_verifications(session: Session, model_id: int, name: str, fold: Fold) -> None:
+    rows = session.execute(
+        select(Verification, ModelVersion)
+        .join(ModelVersion, ModelVersion.id == Verification.version_id)
+        .where(ModelVersion.model_id == model_id)
+        .order_by(Verification.id)
+    )
+    counts: Counter[str] = Counter()
+    present = {}
+    for row, version in rows:
+        counts[version.number] += 1
+        present[f"{counts[version.number]} of {version.number}"] = describe_verification(
+            row.passed, row.platform, row.isolation, row.report_digest
+        )
+    _compare(name, "Verification", fold.verifications, present)
+
+
 def _check_runs(session: Session, model_id: int, name: str, fold: Fold) -> None:
     rows = session.execute(
         select(Run.id, RunOutcome.state, RunOutcome.rows)
@@ -215,6 +250,15 @@ def _check_blobs(
         except RegistryError as err:
             raise AuditError(name, f"Blob {digest[:12]} of {version.number}", _ail(err)) from err
         seen.add(digest)
+
+
+def _check_wheels(session: Session, blobs: BlobStore, seen: set[str]) -> None:
+    for wheel in list_wheels(session):
+        try:
+            blobs.get(wheel.sha256)
+        except RegistryError as err:
+            raise AuditError(FACTORY, f"Wheel {wheel.filename}", _ail(err)) from err
+        seen.add(wheel.sha256)
 
 
 def version_blobs(

@@ -19,6 +19,8 @@ class Fold:
     status: dict[str, object] = field(default_factory=dict)  # number -> status
     aliases: dict[str, object] = field(default_factory=dict)  # name -> number
     approvals: dict[str, object] = field(default_factory=dict)  # digest -> number
+    uses: dict[str, object] = field(default_factory=dict)  # digest of an approval -> seq of its use
+    verifications: dict[str, object] = field(default_factory=dict)  # "n of number" -> how it went
     consumers: dict[str, object] = field(default_factory=dict)  # name -> (contact, needs)
     runs: dict[str, object] = field(default_factory=dict)  # run -> (state, rows)
     visible: dict[str, str | None] = field(default_factory=dict)  # "variant day" -> run
@@ -35,6 +37,7 @@ def fold_events(events: Iterable[EventFacts]) -> Fold:
             _fold_run(fold, event.kind.removeprefix("run "), facts)
         else:
             _fold_version(fold, event.kind, facts)
+            _fold_evidence(fold, event, facts)
             _fold_alias(fold, event.kind, facts)
             _fold_consumer(fold, event.kind, facts)
         if event.kind == "imported":  # predictions stay where they were made
@@ -51,6 +54,22 @@ def _fold_version(fold: Fold, kind: str, facts: dict[str, Any]) -> None:
         fold.status[facts["version"]] = kind
     if "approval" in facts:
         fold.approvals[facts["approval"]] = facts["version"]
+
+
+def _fold_evidence(fold: Fold, event: EventFacts, facts: dict[str, Any]) -> None:
+    if event.kind == "promoted":
+        fold.uses.update((entry["approval"], event.seq) for entry in facts["approvals"])
+    elif event.kind == "verified":
+        ending = f" of {facts['version']}"
+        count = sum(key.endswith(ending) for key in fold.verifications) + 1
+        fold.verifications[f"{count}{ending}"] = describe_verification(
+            facts["passed"], facts["platform"], facts["isolation"], facts["report"]
+        )
+
+
+def describe_verification(passed: bool, platform: str, isolation: str, report: str) -> str:
+    """Return what a verification counts for, in words."""
+    return f"{'passed' if passed else 'failed'} on {platform}, tier {isolation}, report {report}"
 
 
 def _fold_alias(fold: Fold, kind: str, facts: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from registry import Registry
 from registry import __file__ as package
 from registry.aliases import Alias, remove_alias, set_alias, set_challenger
-from registry.approvals import Approval
+from registry.approvals import Approval, ApprovalUse
 from registry.audit import audit, export_events, list_heads
 from registry.blobs_folder import FolderBlobs
 from registry.consumers import Consumer, NewConsumer, add_consumer
@@ -26,6 +26,7 @@ from registry.registration import Registration, register
 from registry.reigns import Reign
 from registry.runs import Claim, Ending, RunOutcome, ScoredPartition, claim_partition, end_run
 from registry.statuses import retire
+from registry.verifications import Verification
 from registry.versions import ModelVersion, VersionStatus, get_version
 
 SCRIPT = Path(package).parents[1] / "docs" / "reference" / "verify_chain.py"
@@ -100,6 +101,11 @@ TAMPERINGS: dict[str, tuple[Callable[[Session], Executable], str]] = {
     "a run's rows": (lambda _: update(RunOutcome).values(rows=1), "Run "),
     "what readers see": (hide_run, "Partition production 2013-01-01"),
     "a consumer": (lambda _: update(Consumer).values(needs="==9"), "Consumer pricing"),
+    "a used approval that could be used again": (lambda _: delete(ApprovalUse), "Use of approval"),
+    "how a verification went": (
+        lambda _: update(Verification).values(passed=False),
+        r"Verification 1 of 1\.0\.0",
+    ),
     "an edited event": (
         lambda _: update(Event).where(Event.seq == 2).values(body="{}"),
         "Event 2: it is missing, edited or moved|Event 2 of",
