@@ -104,12 +104,18 @@ def remove_approver(registry: Registry, vault: Vault, name: str, by: Presence) -
     """Take ``name`` from the approvers: what it approved and nothing used yet counts no more.
 
     Raises:
-        ApproverError: it is not enrolled.
+        ApproverError: it is not enrolled, or nobody else is, who could vouch for the next one.
         WrongCodeError: the code of who removes is wrong.
     """
 
     def remove(session: Session) -> None:
         approver = _get(session, name)
+        if len(list_approvers(session)) == 1:
+            raise ApproverError(
+                name,
+                "the last one enrolled; nobody could vouch for the next",
+                "Add another with 'pilotline approvers add' first.",
+            )
         body = {"approver": approver.name, "by": by.approver}
         approver.removed_by_event = append_event(session, None, "approver removed", body).id
         session.flush()

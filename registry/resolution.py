@@ -80,15 +80,15 @@ def resolve_champion(connection: Connection, name: str) -> Champion:
     if row.version_id is None:
         if last is not None:
             refuse_tampered(
-                name, json.loads(last.body)["version"], "was champion, but no alias says so"
+                name, str(_facts(last).get("version")), "was champion, but no alias says so"
             )
         raise NoChampionError(name)
     number = f"{row.major}.{row.minor}.{row.patch}"
     if row.seq is None or last is None or last.seq != row.seq:
         refuse_tampered(name, number, "is not what the last promotion on record says")
     approvals = connection.execute(_APPROVALS, {"version_id": row.version_id}).all()
-    revoked = [json.loads(entry.body) for entry in log if entry.kind == "revoked"]
-    status = "revoked" if any(facts["version"] == number for facts in revoked) else row.status
+    revoked = {_facts(entry).get("version") for entry in log if entry.kind == "revoked"}
+    status = "revoked" if number in revoked else row.status
     _check(name, number, row.digest, status, row, approvals)
     return Champion(
         row.id, row.version_id, number, row.digest, row.status, row.effective_from, row.hash
@@ -159,7 +159,7 @@ def check_resolvable(session: Session, name: str, version: ModelVersion, event: 
     get_model(session, name)
     revoked = list_events(session, version.model_id, "revoked")
     status = session.get_one(VersionStatus, version.id).status
-    if any(entry.facts()["version"] == version.number for entry in revoked):
+    if any(_facts(entry).get("version") == version.number for entry in revoked):
         status = "revoked"
     approvals = session.connection().execute(_APPROVALS, {"version_id": version.id}).all()
     _check(name, version.number, version.digest, status, event, approvals)
@@ -179,12 +179,21 @@ def refuse_tampered(name: str, number: str, problem: str) -> None:
     )
 
 
+def _facts(event: Any) -> dict[str, Any]:
+    """Return what an event says; nothing where somebody made it something else."""
+    try:
+        facts = json.loads(event.body)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def _check(
     name: str, number: str, digest: str, status: str, event: Any, approvals: Iterable[Any]
 ) -> None:
     if status in OUT_OF_USE:
         raise VersionUnfitError(name, number, f"is {status}", "Promote another version first.")
-    facts = {"approvals": [], "digest": ""} | json.loads(event.body)  # perhaps of another kind
+    facts = {"approvals": [], "digest": ""} | _facts(event)  # perhaps of another kind
     counted = {e["gate"]: e["approval"] for e in facts["approvals"] if e["digest"] == digest}
     named = (facts.get("version"), facts["digest"]) == (number, digest)
     fits = event.kind in KINDS and named and set(counted) == set(GATES)
