@@ -20,10 +20,10 @@ UV := $(BIN)/uv --quiet --no-python-downloads
 INTO_VENV := --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-s3 check bench lock clean
+.PHONY: help setup demo test test-s3 test-invariants check bench lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY)  ## create .venv with everything pilotline needs to run
 	@echo "Ready: $(BIN)/pilotline --help"
@@ -38,6 +38,14 @@ test: $(DEV)  ## run the tests
 test-s3: $(DEV)  ## run the tests that use S3 on a real Ceph object gateway
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tests/radosgw.sh "$$folder" \
 	    $(S3_PORT) $(BIN)/python -m pytest -q tests/registry -k s3 $(ARGS)
+
+# The seed is printed first: with SEED=... what failed fails again.
+test-invariants: $(DEV)  ## some hundred random lives of the registry, with crashes and tampering
+	@seed=$(or $(SEED),$$($(BIN)/python -c "import random; print(random.randrange(2**32))")); \
+	examples=$${PILOTLINE_EXAMPLES:-500}; \
+	echo "$$examples examples on SQLite, a tenth as many on PostgreSQL, seed $$seed"; \
+	PILOTLINE_EXAMPLES=$$examples $(BIN)/python -m pytest -n 2 --dist load -q \
+	    tests/registry/test_invariants.py --hypothesis-seed=$$seed $(ARGS)
 
 check: $(DEV)  ## lint, format, types, and which layer may import which
 	@$(BIN)/ruff check .
