@@ -20,6 +20,7 @@ class Ingest(Base):
     date: Mapped[date] = mapped_column(Date)
     token: Mapped[str] = mapped_column(String(64))  # SHA-256 of source rows, schema and checks
     partition_digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the accepted rows
+    files_digest: Mapped[str | None] = mapped_column(String(64))  # SHA-256 over its data files
     table_version: Mapped[int]  # the Delta version of the commit
     accepted: Mapped[int]  # rows
     quarantined: Mapped[int]  # rows

@@ -17,7 +17,7 @@ from registry.base import WRITERS_LOCK
 from registry.blobs import BlobStore, open_blobs
 from registry.errors import StoreError
 
-SCHEMA = "0002"  # the migration this code was written for; see registry/migrations
+SCHEMA = "0003"  # the migration this code was written for; see registry/migrations
 LOCK_WAIT_S = 120  # how long a writer waits for the others
 BUSY_WAIT_S = 30  # how long SQLite itself waits, at a commit for those who read
 

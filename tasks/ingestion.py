@@ -16,6 +16,7 @@ from tasks import lake
 from tasks.datasets import Dataset
 from tasks.digests import partition_digest
 from tasks.errors import LakeError, PartitionRefusedError
+from tasks.partition_files import find_files
 from tasks.sources import PartitionSource
 from tasks.validation import Validator
 
@@ -86,6 +87,7 @@ def ingest_day(
                     date=day,
                     token=token,
                     partition_digest=digest,
+                    files_digest=_hash_files(dataset, lake_path, day, version),
                     table_version=version,
                     accepted=accepted.num_rows,
                     quarantined=len(reasons),
@@ -170,6 +172,11 @@ def _write_accepted(
         metadata,
         (day.isoformat(), table.version() + 1),
     )
+
+
+def _hash_files(dataset: Dataset, lake_path: Path, day: date, version: int) -> str:
+    table = lake.open_table(lake.accepted_path(lake_path, dataset.name), version)
+    return find_files(table, dataset.name, dataset.date, day).digest()
 
 
 def _is_shown(dataset: Dataset, lake_path: Path, ingest: Ingest) -> bool:

@@ -11,6 +11,7 @@ from tasks import lake
 from tasks.errors import ChildError, LakeError
 from tasks.home import Home
 from tasks.job import Job
+from tasks.partition_files import find_files
 from tasks.predictions import BATCH_ROWS, output_schema, refuse_not_finite
 from tasks.profiles import Profile, decode_profile, merge_profiles, profile_like
 from tasks.runner import Child
@@ -27,7 +28,7 @@ class PredictionStream:
         self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
         # Features are profiled by the thread that feeds, and met here by their predictions.
         self._features: queue.SimpleQueue[Profile] = queue.SimpleQueue()
-        self._profiles: list[Profile] = []
+        self._profile: Profile | None = None
         self.error: Exception | None = None
 
     def reader(self) -> pa.RecordBatchReader:
@@ -36,9 +37,8 @@ class PredictionStream:
 
     def profile(self) -> Profile:
         """Return the profile of inputs and predictions together."""
-        merged = merge_profiles(self._profiles)
-        assert merged is not None, "a partition has rows"
-        return merged
+        assert self._profile is not None, "a partition has rows"
+        return self._profile
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         spec = self._job.bundle.spec
@@ -68,8 +68,7 @@ class PredictionStream:
 
     def _input(self) -> Iterator[pa.RecordBatch]:
         spec = self._job.bundle.spec
-        whole = read_input(self._home, self._job, self._run)
-        for batch in whole.to_batches(max_chunksize=BATCH_ROWS):
+        for batch in stream_input(self._home, self._job, self._run, self._partition):
             self._keys.put(batch.select(list(self._job.key)))
             features = batch.select(list(spec.features))
             self._features.put(profile_like(self._reference, features))
@@ -79,11 +78,26 @@ class PredictionStream:
         seen = profile_like(self._reference, predicted)
         features = self._features.get_nowait()
         both = Profile(features.rows, {**features.columns, **seen.columns})
-        self._profiles.append(both)
+        self._profile = merge_profiles([self._profile, both] if self._profile else [both])
         own = [self._job.bundle.version.number, self._run.id, self._job.variant]
         constants = [pa.repeat(pa.scalar(value), keys.num_rows) for value in own]
         columns = [*keys.columns, *predicted.columns, *constants]
         return pa.RecordBatch.from_arrays(columns, schema=self._job.schema)
+
+
+def stream_input(home: Home, job: Job, run: Run, partition: Ingest) -> Iterator[pa.RecordBatch]:
+    """Yield what ``run`` scores in batches, once its files are known to be what was ingested.
+
+    Raises:
+        LakeError: the table or the version that was claimed is gone, or is not what was ingested.
+    """
+    if partition.files_digest is None:  # ingested before files were hashed
+        yield from read_input(home, job, run).to_batches(max_chunksize=BATCH_ROWS)
+        return
+    table = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
+    files = find_files(table, run.dataset, job.date_column, run.date)
+    files.require(partition.files_digest)
+    yield from files.stream(job.read_schema, BATCH_ROWS)
 
 
 def read_input(home: Home, job: Job, run: Run) -> pa.Table:

@@ -314,7 +314,7 @@ def test_a_database_of_a_newer_release_is_refused_with_the_release_it_needs(
     database: str, tmp_path: Path
 ) -> None:
     with Registry(database, tmp_path) as registry, registry.write() as session:
-        session.execute(text("update alembic_version set version_num = '0003'"))
+        session.execute(text("update alembic_version set version_num = '0004'"))
         session.execute(text("update registry_info set value = '0.2.0' where key = 'needs'"))
-    with pytest.raises(StoreError, match=r"has schema 0003.*Use pilotline 0\.2\.0 or newer\.$"):
+    with pytest.raises(StoreError, match=r"has schema 0004.*Use pilotline 0\.2\.0 or newer\.$"):
         Registry(database, tmp_path)

@@ -338,7 +338,7 @@ def test_a_flipped_bit_that_reads_as_another_value_is_refused(
             continue
     (done,) = score(DAY)
     assert done.state == "failed"
-    assert "reads as" in done.reason
+    assert "are not what was ingested" in done.reason
     assert predictions(home, job, DAY).num_rows == 0
     file.write_bytes(sound)
     assert score(DAY)[0].state == "succeeded"
