@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.console import (
-    err,
-    progress,
-)
+from rich.markup import escape
+
+from flows.console import err, progress, show
 from flows.place import current_home
 from flows.prefect_server import PrefectServer
 from tasks.home import Home
@@ -65,4 +64,4 @@ def _drain() -> None:
 
 def announce(home: Home) -> None:
     """Say which home a command changes."""
-    err.print(f"[dim]Home: {home.root}[/]")
+    err.print(f"[dim]Home: {escape(show(home.root))}[/]")

@@ -29,7 +29,9 @@ class Commands(click.Group):
         except Exception as err:
             if not is_refusal(err):
                 raise
-            click.echo(f"Error: {err}", err=True)
+            from flows.console import show  # names in a message may come from outside
+
+            click.echo(f"Error: {show(str(err))}", err=True)
             sys.exit(1)
 
 

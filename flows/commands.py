@@ -173,7 +173,7 @@ def run_verify(model: str, version: str, as_json: bool) -> int:
         rows = [(c.name, "passed" if c.passed else "FAILED", c.detail) for c in verified.checks]
         title = f"{model} {version} on {verified.platform}, isolation {verified.isolation}"
         print_table(title, ["check", "verdict", "found"], rows)
-        out.print(verified.summary, markup=False)
+        out.print(show(verified.summary), markup=False)
     return 0 if verified.passed else 1
 
 

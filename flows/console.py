@@ -34,7 +34,7 @@ class _Screen(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record."""
-        text = escape(record.getMessage())
+        text = escape(show(record.getMessage()))
         if record.levelno >= logging.WARNING:
             err.print(f"[yellow]warning:[/] {text}")
         elif record.levelno == CHAPTER:
@@ -120,7 +120,7 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     text = str(value)
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def local(text: str) -> str:

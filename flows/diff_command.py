@@ -1,6 +1,6 @@
 """The command that says what changed between two versions."""
 
-from flows.console import out, print_json, print_table
+from flows.console import out, print_json, print_table, show
 from flows.place import current_home
 
 
@@ -15,7 +15,7 @@ def show_diff(model: str, before: str, after: str, as_json: bool) -> None:
         return
     part, reasons = found["step"], found["reasons"]
     out.print(
-        f"{model} {found['before']} -> {found['after']}: {part} ({'; '.join(reasons)})",
+        f"{model} {found['before']} -> {found['after']}: {part} ({show('; '.join(reasons))})",
         markup=False,
     )
     print_table("Files", ["file", "role", "change"], found["files"])

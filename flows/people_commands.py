@@ -82,16 +82,21 @@ def put_consumer(model: str, name: str, contact: str, needs: str) -> None:
     """Add a consumer and say whether it can take the champion."""
     from registry.aliases import CHAMPION, get_alias
     from registry.consumers import NewConsumer, add_consumer
+    from registry.events import latest_event
+    from registry.models import get_model
     from registry.versions import ModelVersion
 
     home = current_home()
     announce(home)
     with home.open_registry() as registry, registry.write() as session:
+        before = latest_event(session, get_model(session, model).id)
         consumer = add_consumer(session, model, NewConsumer(name, contact, needs))
+        already = latest_event(session, consumer.model_id) is before
         alias = get_alias(session, consumer.model_id, CHAMPION)
         champion = session.get_one(ModelVersion, alias.version_id).number if alias else None
         fits = champion is None or consumer.takes(champion)
-    out.print(f"{show(name)} is told of changes to {model}.", markup=False)
+    word = "is told already" if already else "is told"
+    out.print(f"{show(name)} {word} of changes to {model}.", markup=False)
     if not fits:
         err.print(f"The champion {champion} does not fit {show(needs)}.", markup=False)
 
@@ -106,6 +111,9 @@ def show_consumers(model: str, as_json: bool) -> None:
     rows = [{"consumer": c.name, "contact": c.contact, "needs": c.needs} for c in found]
     if as_json:
         print_json(rows)
+        return
+    if not rows:
+        out.print(f"No consumer of {model} is registered.", markup=False)
         return
     listed = [(row["consumer"], row["contact"], row["needs"] or "any version") for row in rows]
     print_table(f"Consumers of {model}", ["consumer", "contact", "needs"], listed)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from flows.console import local, out, print_facts, print_json, print_table
+from flows.console import local, out, print_facts, print_json, print_table, show
 from flows.place import current_home
 
 SHOWN_RUNS = 7  # on a screen; --json gives all
@@ -90,7 +90,7 @@ def _print_version(found: dict[str, Any]) -> None:
         ]
     )
     out.print()
-    out.print(found["notes"].strip(), markup=False)
+    out.print(show(found["notes"].strip()), markup=False)
     approvals = [
         (a["gate"], a["decision"], a["by"], a["identity"], local(a["recorded_at"]), a["comment"])
         for a in found["approvals"]

@@ -9,7 +9,7 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,43 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 
 from registry import Registry
 from tasks.sandbox import Tier, probe_isolation
 
 SERVER_START_S = 60  # generous: the machine may be busy with other tests
+
+# Takes back what a test does to rows, sequences and triggers. Deleting is much cheaper than making
+# a database anew, or than TRUNCATE: both make several files a table.
+EMPTY = """
+DO $$ DECLARE found regclass; BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+    FOR found IN SELECT DISTINCT tgrelid FROM pg_trigger WHERE tgenabled <> 'O' LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE TRIGGER ALL', found);
+    END LOOP;
+    FOR found IN SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace
+        AND relkind = 'r' AND relname NOT IN ('alembic_version', 'registry_info') LOOP
+        EXECUTE format('DELETE FROM %s', found);
+    END LOOP;
+    PERFORM setval(seqrelid, seqstart, false) FROM pg_sequence;
+END $$
+"""
+# What is left after that: a hash over columns, triggers, constraints, functions, seeded rows.
+SHAPE = """
+SELECT md5(string_agg(fact, ' ' ORDER BY fact)) FROM (
+    SELECT concat_ws('|', relname, relkind, attname, atttypid, atttypmod, attnotnull) AS fact
+        FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+        WHERE relnamespace = 'public'::regnamespace AND attnum > 0
+    UNION ALL SELECT concat_ws('|', tgrelid, tgname, tgenabled) FROM pg_trigger
+    UNION ALL SELECT concat_ws('|', conrelid, conname) FROM pg_constraint
+    UNION ALL SELECT concat_ws('|', proname, prosrc) FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace
+    UNION ALL SELECT version_num FROM alembic_version
+    UNION ALL SELECT concat_ws('|', key, value) FROM registry_info
+) AS facts
+"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +105,9 @@ def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Address]:
         yield address
         return
     port = _free_port()
-    address = S3Address(f"http://127.0.0.1:{port}", bucket, "testkey", "testsecret")
+    address = S3Address(
+        f"http://127.0.0.1:{port}", bucket, "AKIAPILOTLINETESTS", "secret+of/the-S3-tests"
+    )
     with (tmp_path_factory.mktemp("moto") / "log").open("w") as log:
         # In this process it hung (moto 5.2).
         moto = subprocess.Popen(
@@ -123,35 +156,66 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def new_database(postgres_url: str) -> Iterator[str]:
     """Return the URL of a fresh, empty database on PostgreSQL."""
-    with _database(postgres_url, "template1") as url:
+    with made_database(postgres_url, "template1") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres_url: str) -> Iterator[str]:
     """Return the name of a database with the registry's tables, to be copied."""
-    with _database(postgres_url, "template1") as url:
+    with made_database(postgres_url, "template1") as url:
         Registry(url, Path(tempfile.gettempdir()) / "never-written").close()
         yield str(make_url(url).database)
 
 
+@pytest.fixture(scope="session")
+def registry_databases(postgres_url: str, migrated_template: str) -> Iterator[Iterator[str]]:
+    """Return what gives databases with the registry's empty tables, by turns the same one."""
+    databases = _empty_databases(postgres_url, migrated_template)
+    yield databases
+    databases.close()
+
+
 @pytest.fixture
-def new_registry_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
-    """Return the URL of a fresh PostgreSQL database that has the registry's empty tables."""
-    with _database(postgres_url, migrated_template) as url:
-        yield url
+def new_registry_database(registry_databases: Iterator[str]) -> str:
+    """Return the URL of a PostgreSQL database that has the registry's empty tables."""
+    return next(registry_databases)
 
 
 @contextmanager
-def _database(server_url: str, template: str) -> Iterator[str]:
+def made_database(server_url: str, template: str) -> Iterator[str]:
+    """Give the URL of a copy of ``template``, there for the length of the block."""
     name = f"test_{uuid.uuid4().hex}"
-    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with _connected(server_url) as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    try:
+        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with _connected(server_url) as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def _empty_databases(server_url: str, template: str) -> Generator[str]:
+    """Give one database again and again, emptied in between; another after a change of its shape.
+
+    The one before must not be in use any more.
+    """
+    while True:
+        with made_database(server_url, template) as url, _connected(url) as connection:
+            made = connection.scalar(text(SHAPE))
+            # For the owner of the server: neither triggers nor foreign keys stop the deleting.
+            connection.execute(text("SET session_replication_role = replica"))
+            while connection.scalar(text(SHAPE)) == made:
+                yield url
+                connection.execute(text(EMPTY))
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-        with engine.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+            yield connection
     finally:
         engine.dispose()
 

@@ -179,6 +179,18 @@ def copy_home(home: Path, target: Path) -> Path:
     return Path(shutil.copytree(home, target, ignore=shutil.ignore_patterns("prefect")))
 
 
+def copy_record(home: Path, target: Path) -> Path:
+    """Copy a home's registry, blobs and policy: enough to decide, to look up and to move.
+
+    The blobs' files are shared, since the wheels among them are large: replace one to change it.
+    """
+    target.mkdir()
+    for name in ("registry.db", "policy.toml"):
+        shutil.copy(home / name, target)
+    shutil.copytree(home / "blobs", target / "blobs", copy_function=os.link)
+    return target
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """Return the home of one demo run that all workers share; only read it."""
@@ -202,6 +214,12 @@ def home(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     folder = tmp_path_factory.mktemp("copy")
     yield copy_home(demo.home, folder / "home")
     shutil.rmtree(folder)  # 90 MB
+
+
+@pytest.fixture
+def record(demo: Demo, tmp_path: Path) -> Path:
+    """Return a small home with the demo's record alone, which a test may change."""
+    return copy_record(demo.home, tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,152 @@
+"""Taking versions out of use, and moving aliases, by command."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows.conftest import Ran, query_sqlite, run_pilotline
+
+MODEL = "flight-delay"
+HOSTILE = "\x1b[2J[red]calendar[/red]"
+SHOWN = "\\x1b[2J[red]calendar[/red]"
+WHY = ("--reason", "calendar")
+
+
+def events(home: Path) -> list[Any]:
+    """Return the chain's kinds, oldest first."""
+    return query_sqlite(home / "registry.db", "select kind, body from event order by id")
+
+
+def refused(ran: Ran, *needed: str) -> None:
+    """Check that a command refused in words."""
+    assert ran.status == 1, ran.out
+    assert ran.err.splitlines()[-1].startswith("Error: ")
+    for part in needed:
+        assert part in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "needed"),
+    [
+        (("deprecate", MODEL, "1.0.1"), 2, "Missing option '--reason'"),
+        (("revoke", MODEL), 2, "Missing argument 'VERSION'"),
+        (("alias", MODEL, "kept"), 2, "Give VERSION, or --remove"),
+        (("alias", MODEL, "kept", "1.0.1", "--remove"), 2, "Give VERSION, or --remove"),
+        (("rollback", "nope", *WHY), 1, "known: flight-delay"),
+        (("rollback", MODEL, *WHY), 1, "1.0.0"),  # the first champion has none before it
+        (("deprecate", "nope", "1.0.1", *WHY), 1, "known: flight-delay"),
+        (("revoke", MODEL, "9.9.9", *WHY), 1, "its versions: 1.0.0, 1.0.1"),
+        (("archive", MODEL, "1.0.0", *WHY), 1, "is champion"),
+        (("alias", MODEL, "champion", "1.0.1"), 1, "pilotline release"),
+        (("alias", MODEL, "champion", "--remove"), 1, "pilotline release"),
+        (("alias", MODEL, "No Name", "1.0.1"), 1, "expected 1 to 63"),
+        (("alias", MODEL, "kept", "9.9.9"), 1, "its versions: 1.0.0, 1.0.1"),
+        (("alias", MODEL, "kept", "--remove"), 1, "no such alias"),
+        (("alias", MODEL, HOSTILE, "1.0.1"), 1, "expected 1 to 63"),
+        (("deprecate", MODEL, HOSTILE, *WHY), 1, "its versions: 1.0.0, 1.0.1"),
+        (("deprecate", HOSTILE, "1.0.1", *WHY), 1, SHOWN),
+    ],
+    ids=lambda value: " ".join(value).replace("\x1b", "ESC") if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_done_is_told_and_not_done(
+    words: tuple[str, ...], status: int, needed: str, record: Path
+) -> None:
+    before = events(record)
+    done = run_pilotline(record, *words)
+    assert (done.status, done.out) == (status, "")
+    assert needed in done.err
+    assert "Traceback" not in done.err
+    assert "\x1b" not in done.err
+    assert events(record) == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [("deprecate", "deprecated"), ("revoke", "revoked"), ("archive", "archived")],
+)
+def test_a_version_is_taken_out_of_use_once(verb: str, status: str, record: Path) -> None:
+    done = run_pilotline(record, verb, MODEL, "1.0.1", "--reason", HOSTILE)
+    assert done.status == 0, done.err
+    assert f"{MODEL} 1.0.1 is {status}" in done.out
+    before = events(record)
+    again = run_pilotline(record, verb, MODEL, "1.0.1", *WHY)
+    assert (again.status, f"1.0.1 was already {status}" in again.out) == (0, True)
+    told = run_pilotline(record, verb, MODEL, "1.0.1", *WHY, "--json").json
+    assert (told["status"], told["new"]) == (status, False)
+    assert events(record) == before
+    assert run_pilotline(record, "show", f"{MODEL}@1.0.1", "--json").json["status"] == status
+    assert run_pilotline(record, "audit", "verify").status == 0
+
+
+def test_revoked_is_final(record: Path) -> None:
+    assert run_pilotline(record, "revoke", MODEL, "1.0.1", *WHY).status == 0
+    for verb in ("deprecate", "archive"):
+        refused(run_pilotline(record, verb, MODEL, "1.0.1", *WHY), "is revoked, which cannot")
+    words = ("approve", MODEL, "1.0.1", "--gate", "review", "--by", "reviewer@example.org")
+    refused(run_pilotline(record, *words, "--comment", "x"), "the version is revoked")
+    refused(run_pilotline(record, "alias", MODEL, "kept", "1.0.1"), "is revoked")
+
+
+def test_revoking_the_champion_lists_its_days_and_stops_scoring(record: Path) -> None:
+    done = run_pilotline(record, "revoke", MODEL, "1.0.0", *WHY)
+    assert done.status == 0, done.err
+    days = query_sqlite(
+        record / "registry.db",
+        "select date, visible_run from scored_partition where variant = 'production'",
+    )
+    assert len(days) == 35  # as the story has it
+    assert "Predictions that came from it: 35 partitions" in done.out
+    for day, run in days:
+        assert day in done.out
+        assert run in done.out
+    assert "nobody is registered as a consumer" in done.out
+    assert "Next: pilotline rollback" in done.out
+    scoring = run_pilotline(record, "score", MODEL, "--date", "2013-02-01")
+    refused(scoring, "1.0.0", "revoked")
+
+
+def test_a_model_with_every_version_archived_is_found_only_when_asked_for(record: Path) -> None:
+    assert run_pilotline(record, "archive", MODEL, "1.0.1", *WHY).status == 0
+    assert "Models found: 1" in run_pilotline(record, "search").out
+    refused(run_pilotline(record, "archive", MODEL, "1.0.0", *WHY), "Promote another one")
+
+
+def test_an_alias_is_set_moved_listed_and_removed(record: Path) -> None:
+    def run(*words: str) -> str:
+        ran = run_pilotline(record, *words)
+        assert ran.status == 0, ran.err
+        return ran.out
+
+    assert f"{MODEL}@kept is 1.0.0" in run("alias", MODEL, "kept", "1.0.0")
+    before = events(record)
+    assert f"{MODEL}@kept is 1.0.0" in run("alias", MODEL, "kept", "champion")
+    assert events(record) == before
+    assert f"{MODEL}@kept is 1.0.1" in run("alias", MODEL, "kept", "~=1.0")
+    assert "kept" in run("show", f"{MODEL}@1.0.1")
+    assert "is removed" in run("alias", MODEL, "kept", "--remove")
+    refused(run_pilotline(record, "show", f"{MODEL}@kept"), "'kept'")
+
+
+def test_what_people_write_is_shown_escaped(record: Path) -> None:
+    words = ("approve", MODEL, "1.0.1", "--gate", "review", "--by", "reviewer@example.org")
+    assert run_pilotline(record, *words, "--comment", HOSTILE).status == 0
+    shown = run_pilotline(record, "show", f"{MODEL}@1.0.1")
+    assert SHOWN in shown.out
+    assert "\x1b" not in shown.out
+    contact = ("--contact", "env:NOT_SET_ANYWHERE")
+    assert run_pilotline(record, "consumers", "add", MODEL, "[red]desk[/red]", *contact).status == 0
+    revoked = run_pilotline(record, "revoke", MODEL, "1.0.1", "--reason", HOSTILE)
+    assert "Told: [red]desk[/red]" in revoked.out
+    assert "[red]desk[/red]: not told yet" in revoked.err
+    assert "\x1b" not in revoked.out + revoked.err
+
+
+def test_a_home_whose_name_looks_like_mark_up_is_a_home_like_any(
+    record: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "[").mkdir()
+    odd = record.rename(tmp_path / "[" / "red]")
+    done = run_pilotline(odd, "alias", MODEL, "kept", "1.0.1")
+    assert done.status == 0, done.err
+    assert f"Home: {odd}" in done.err
