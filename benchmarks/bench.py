@@ -96,7 +96,7 @@ def measure_environment(home: Path) -> list[Row]:
         "lock = Path('lab/models/flight-delay/requirements.lock').read_bytes()\n"
         f"for n in range({REPEATS}):\n"
         "    with built_environment(Path(sys.argv[1]), 'flight-delay', lock) as built:\n"
-        "        print(json.dumps([built.build_s, built.offline]))\n"
+        "        print(json.dumps([built.build_s, built.origin]))\n"
     )
     out = run_python(home, script, str(home / "scratch"))
     builds = [json.loads(line)[0] for line in out.splitlines()]

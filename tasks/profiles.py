@@ -152,5 +152,5 @@ def _text(value: object) -> str:
 def _binned(numbers: Any, missing: int, edges: tuple[float, ...]) -> ColumnProfile:
     inside, _ = np.histogram(numbers, bins=np.asarray(edges))
     below, above = int((numbers < edges[0]).sum()), int((numbers > edges[-1]).sum())
-    bins = (below, *(int(count) for count in inside), above)
+    bins = (below, *inside.tolist(), above)  # plain integers, as JSON wants them
     return ColumnProfile(True, missing, {}, edges, bins)
