@@ -277,6 +277,7 @@ def score(model: str, day: date, shadow: str | None, as_json: bool) -> None:
 @click.option("--end", type=Day(), required=True, help="Last day, included.")
 @click.option("--using", required=True, metavar="champion|as-of|VERSION", help="Who scores.")
 @click.option("--include-training-days", "learned", is_flag=True, help="Score those too.")
+@click.option("--reason", default="", help="Why it may replace what another version made.")
 @click.option("only_plan", "--plan", is_flag=True, help="Show what it would do, and stop.")
 @json_option
 def backfill(
@@ -285,6 +286,7 @@ def backfill(
     end: date,
     using: str,
     learned: bool,
+    reason: str,
     only_plan: bool,
     as_json: bool,
 ) -> None:
@@ -293,7 +295,7 @@ def backfill(
         raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
     from flows.commands import run_backfill
 
-    sys.exit(run_backfill(model, start, end, using, learned, only_plan, as_json))
+    sys.exit(run_backfill(model, start, end, using, learned, reason, only_plan, as_json))
 
 
 @main.command()

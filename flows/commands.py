@@ -222,11 +222,12 @@ def run_backfill(
     end: date,
     using: str,
     learned: bool,
+    reason: str,
     only_plan: bool,
     as_json: bool,
 ) -> int:
     """Backfill a range, its plan shown first; return the exit status."""
-    planned = _plan(model, start, end, using, learned)
+    planned = _plan(model, start, end, using, learned, reason)
     rows = [(day.date, day.state, day.number or "-", day.reason) for day in planned]
     if only_plan:
         if as_json:
@@ -241,7 +242,7 @@ def run_backfill(
         with flow_run(f"backfilling {model}"):
             from flows.backfill import backfill
 
-            planned, done = backfill(model, start, end, using, learned)
+            planned, done = backfill(model, start, end, using, learned, reason)
     blocked = [day for day in planned if day.state == "blocked"]
     if as_json:
         print_json({"plan": [asdict(d) for d in planned], "done": [asdict(d) for d in done]})
@@ -293,13 +294,15 @@ def run_monitor(model: str, day: date, as_json: bool) -> None:
     )
 
 
-def _plan(model: str, start: date, end: date, using: str, learned: bool) -> Sequence[PlannedDay]:
+def _plan(
+    model: str, start: date, end: date, using: str, learned: bool, reason: str
+) -> Sequence[PlannedDay]:
     """Return the plan without a server: planning reads the registry only."""
     from tasks.job import load_champion
 
     with current_home().open_registry() as registry:
         dataset = load_champion(registry, model).spec.input
-        return plan_backfill(registry, model, dataset, start, end, using, learned)
+        return plan_backfill(registry, model, dataset, start, end, using, learned, reason)
 
 
 def _check_version(model: str, version: str) -> None:

@@ -116,3 +116,14 @@ class RetrainingRefusedError(StepError, RuntimeError):
     def __init__(self, model: str, problem: str, remedy: str) -> None:
         self.model = model
         super().__init__(f"Retraining of {model!r} refused: {problem}. {remedy}")
+
+
+class OverwriteRefusedError(StepError):
+    """A version would replace, without a reason, what another one made."""
+
+    def __init__(self, model: str, day: str, shown: str, number: str) -> None:
+        self.model = model
+        super().__init__(
+            f"Predictions of {model!r} for {day}: they are by {shown}, and {number} is not the "
+            "champion now. Give a reason with --reason, or score with the champion."
+        )

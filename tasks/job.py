@@ -23,6 +23,7 @@ class Job:
     trigger: str
     key: Mapping[str, Column]  # key columns, with the date among them
     date_column: str
+    reason: str = ""  # why it may replace what another version than the champion's made
 
     @property
     def schema(self) -> pa.Schema:
@@ -39,7 +40,7 @@ class Job:
         return arrow_schema({**self.key, **features})
 
 
-def plan_job(bundle: Bundle, variant: str, trigger: str) -> Job:
+def plan_job(bundle: Bundle, variant: str, trigger: str, reason: str = "") -> Job:
     """Return the job of scoring with ``bundle``, its predictions keyed as its contract says.
 
     Nothing is read from the lab: what is there by now need not be what the version was made from.
@@ -47,7 +48,7 @@ def plan_job(bundle: Bundle, variant: str, trigger: str) -> Job:
     contract = bundle.json("contract.json")
     names = dict.fromkeys([contract["date"], *contract["key"]])
     key = {name: Column(contract["key_types"][name]) for name in names}
-    return Job(bundle, variant, trigger, key, contract["date"])
+    return Job(bundle, variant, trigger, key, contract["date"], reason)
 
 
 def load_champion(registry: Registry, name: str) -> Bundle:

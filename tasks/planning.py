@@ -6,12 +6,13 @@ from datetime import date, timedelta
 from sqlalchemy.orm import Session
 
 from registry import Registry
+from registry.aliases import CHAMPION, Alias, get_alias
 from registry.errors import NoChampionError, VersionUnfitError
 from registry.ingests import list_partitions
 from registry.models import get_model
 from registry.references import end_of_day
 from registry.resolution import champion, champion_at, promoted_version
-from registry.runs import PRODUCTION, last_outcomes, visible_runs
+from registry.runs import PRODUCTION, Run, last_outcomes, visible_runs
 from registry.versions import ModelVersion, learned_from
 from tasks.errors import NothingToDoError
 
@@ -37,6 +38,7 @@ def plan_backfill(
     end: date,
     using: str,
     include_training_days: bool = False,
+    reason: str = "",
 ) -> list[PlannedDay]:
     """Return what is to be done for each day of the range; changes nothing.
 
@@ -48,6 +50,7 @@ def plan_backfill(
         end: last day, included.
         using: ``champion``, ``as-of`` (each day's own champion) or a version number.
         include_training_days: also score days the version learned from, which flatters it.
+        reason: why another version than the present champion may replace what a third one made.
 
     Raises:
         NothingToDoError: the range is empty.
@@ -71,6 +74,7 @@ def plan_backfill(
         shown = visible_runs(session, model.id, PRODUCTION, start, end)
         outcomes = last_outcomes(session, model.id, PRODUCTION, start, end)
         fixed = None if using == "as-of" else _resolve(session, name, using)
+        present = get_alias(session, model.id, CHAMPION)
         plan: list[PlannedDay] = []
         known: dict[int, set[date]] = {}
         for day in days:
@@ -86,6 +90,11 @@ def plan_backfill(
                 continue
             run = shown.get(day)
             number = version.number
+            if run is not None and not reason and not may_replace(present, run, version):
+                before = session.get_one(ModelVersion, run.version_id).number
+                problem = f"shows {before}, and {number} is not champion now (--reason TEXT)"
+                plan.append(PlannedDay(day, "blocked", "", problem))
+                continue
             if day in outcomes and outcomes[day] is None:
                 plan.append(PlannedDay(day, "failed", number, "its last run left no outcome"))
             elif run is None:
@@ -101,6 +110,21 @@ def plan_backfill(
             else:
                 plan.append(PlannedDay(day, "done", number, ""))
     return plan
+
+
+def may_replace(present: Alias | None, shown: Run, version: ModelVersion) -> bool:
+    """Tell whether ``version`` may replace what ``shown`` made without a reason.
+
+    Newer means later in the champion's history, not by number: the present champion may, and
+    whoever made the rows may make them again.
+
+    Args:
+        present: the alias of the champion.
+        shown: the run whose predictions readers see.
+        version: who would replace them.
+    """
+    is_champion = present is not None and present.version_id == version.id
+    return is_champion or shown.version_id == version.id
 
 
 def _resolve(session: Session, name: str, using: str) -> ModelVersion:

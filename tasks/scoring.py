@@ -11,12 +11,15 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
+from sqlalchemy.orm import Session
 
 from registry import Registry
+from registry.aliases import CHAMPION, get_alias
 from registry.canonical import digest_bytes
 from registry.errors import VersionUnfitError
 from registry.ingests import Ingest, get_partition
 from registry.runs import (
+    PRODUCTION,
     Claim,
     Ending,
     Run,
@@ -26,14 +29,15 @@ from registry.runs import (
     unsettled_runs,
     visible_runs,
 )
-from registry.versions import status_of
+from registry.versions import ModelVersion, status_of
 from tasks import lake
 from tasks.bundle import Bundle
 from tasks.commit import commit_partition, find_commit, transaction_name
 from tasks.environments import Environment, built_environment, interpreter
-from tasks.errors import StepError, SupersededError
+from tasks.errors import OverwriteRefusedError, StepError, SupersededError
 from tasks.home import Home
 from tasks.job import Job
+from tasks.planning import may_replace
 from tasks.process import Room, scoring_child
 from tasks.runner import Child
 from tasks.sandbox import Tier
@@ -183,7 +187,10 @@ def _score_day(
     started = time.perf_counter()
     number = job.bundle.version.number
     _settle_earlier(registry, home, job, day)
-    run, partition = _claim(registry, room, job, day)
+    try:
+        run, partition = _claim(registry, room, job, day)
+    except OverwriteRefusedError as err:
+        return DayScored(day, "failed", number, "", 0, str(err))
     runs.append(run)
     try:
         child = children.get()
@@ -202,6 +209,7 @@ def _score_day(
     ending = Ending(
         "succeeded",
         rows=partition.accepted,
+        reason=job.reason,
         resources=resources,
         profile_digest=registry.blobs.put(profile.encode()),
         table_version=version,
@@ -217,6 +225,7 @@ def _score_day(
 def _claim(registry: Registry, room: Room, job: Job, day: date) -> tuple[Run, Ingest]:
     with registry.write() as session:
         partition = get_partition(session, job.bundle.spec.input, day)
+        _refuse_overwrite(session, job, day)
         run = claim_partition(
             session,
             job.bundle.version,
@@ -232,6 +241,18 @@ def _claim(registry: Registry, room: Room, job: Job, day: date) -> tuple[Run, In
             ),
         )
     return run, partition
+
+
+def _refuse_overwrite(session: Session, job: Job, day: date) -> None:
+    """Look under the writers' lock whether somebody was promoted, or scored, since the plan."""
+    version = job.bundle.version
+    if job.variant != PRODUCTION or job.reason:
+        return
+    shown = visible_runs(session, version.model_id, job.variant, day, day).get(day)
+    present = get_alias(session, version.model_id, CHAMPION)
+    if shown is not None and not may_replace(present, shown, version):
+        before = session.get_one(ModelVersion, shown.version_id).number
+        raise OverwriteRefusedError(job.bundle.spec.name, day.isoformat(), before, version.number)
 
 
 def _settle_earlier(registry: Registry, home: Home, job: Job, day: date) -> None:

@@ -234,16 +234,26 @@ def score_shadow(home: Home, name: str, day: date, reference: str) -> list[DaySc
 
 @task(cache_policy=NO_CACHE)
 def make_plan(
-    home: Home, name: str, start: date, end: date, using: str, include_training_days: bool = False
+    home: Home,
+    name: str,
+    start: date,
+    end: date,
+    using: str,
+    include_training_days: bool = False,
+    reason: str = "",
 ) -> list[PlannedDay]:
     """Return what a backfill would do, day by day."""
     with home.open_registry() as registry:
         dataset = load_champion(registry, name).spec.input
-        return plan_backfill(registry, name, dataset, start, end, using, include_training_days)
+        return plan_backfill(
+            registry, name, dataset, start, end, using, include_training_days, reason
+        )
 
 
 @task(cache_policy=NO_CACHE)
-def run_plan(home: Home, name: str, plan: Sequence[PlannedDay]) -> list[DayScored]:
+def run_plan(
+    home: Home, name: str, plan: Sequence[PlannedDay], reason: str = ""
+) -> list[DayScored]:
     """Score what the plan leaves to do: one environment and one child for each version."""
     todo: dict[str, list[date]] = {}
     for planned in plan:
@@ -254,7 +264,9 @@ def run_plan(home: Home, name: str, plan: Sequence[PlannedDay]) -> list[DayScore
         for number, days in todo.items():
             with registry.read() as session:
                 version = get_version(session, name, number)
-            job = _plan_job(registry, load_bundle(registry, version), PRODUCTION, "backfill")
+            job = _plan_job(
+                registry, load_bundle(registry, version), PRODUCTION, "backfill", reason
+            )
             results += score_days(
                 registry, home, _tier(home, job.bundle.folder), job, days, log.info
             )
@@ -289,13 +301,15 @@ def replay(home: Home, run_id: str) -> Replayed:
         return replay_run(registry, home, tier, run_id, log.info)
 
 
-def _plan_job(registry: Registry, bundle: Bundle, variant: str, trigger: str) -> Job:
+def _plan_job(
+    registry: Registry, bundle: Bundle, variant: str, trigger: str, reason: str = ""
+) -> Job:
     """Return the job; a deprecated version may do it, and says what it is."""
     with registry.read() as session:
         warning = deprecated_warning(session, bundle.version)
     if warning:
         _warn(f"{warning}.")
-    return plan_job(bundle, variant, trigger)
+    return plan_job(bundle, variant, trigger, reason)
 
 
 def _tier(home: Home, folder: ModelFolder) -> Tier:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -10,13 +11,13 @@ import pytest
 from registry import Registry
 from registry.approvals import Decision, decide
 from registry.errors import UnknownModelError, UnknownVersionError, VersionUnfitError
-from registry.ingests import Ingest, record_ingest
+from registry.ingests import Ingest, get_partition, record_ingest
 from registry.models import ModelFacts
 from registry.numbering import Step
 from registry.promotions import promote
-from registry.runs import Claim, Ending, claim_partition, end_run
+from registry.runs import Claim, Ending, claim_partition, end_run, get_run, outcome_of
 from registry.verifications import Verification, record_verification
-from registry.versions import NewVersion, enter_version
+from registry.versions import ModelVersion, NewVersion, enter_version
 from tasks.datasets import Dataset
 from tasks.errors import NothingToDoError
 from tasks.home import Home
@@ -70,11 +71,8 @@ def test_a_day_not_ingested_is_blocked_and_says_so(registry: Registry) -> None:
     assert day == blocked
 
 
-def test_a_day_shown_by_another_version_is_to_be_scored_again(
-    registry: Registry, job: Job, score: Callable[..., list[DayScored]], home: Home
-) -> None:
-    score(DAY)
-
+def promote_second(registry: Registry, home: Home, job: Job) -> ModelVersion:
+    """Return a second version, champion after the example's first."""
     with registry.write() as session:
         facts = ModelFacts("flight-delay", "operations", "", ())
         new = NewVersion(
@@ -100,10 +98,45 @@ def test_a_day_shown_by_another_version_is_to_be_scored_again(
     with registry.write() as session:
         decide(session, "flight-delay", version.number, live, home.load_policy())
         promote(session, "flight-delay", version.number, home.load_policy(), "here")
+    return version
+
+
+def test_a_day_shown_by_another_version_is_to_be_scored_again(
+    registry: Registry, job: Job, score: Callable[..., list[DayScored]], home: Home
+) -> None:
+    score(DAY)
+    promote_second(registry, home, job)
     (day,) = plan(registry, DAY, DAY, "champion")
     assert (day.state, day.number, day.reason) == ("other version", "1.1.0", "replaces 1.0.0")
     (fixed,) = plan(registry, DAY, DAY, "1.0.0")
     assert fixed.state == "done"
+
+
+def test_what_the_champion_made_is_replaced_by_an_earlier_one_only_with_a_reason(
+    registry: Registry, job: Job, score: Callable[..., list[DayScored]], home: Home
+) -> None:
+    (first,) = score(DAY)
+    second = promote_second(registry, home, job)
+    with registry.write() as session:
+        digest = get_partition(session, "flights", DAY).partition_digest
+        claim = Claim("production", "flights", DAY, digest, 3, "c" * 64, "A", "score")
+        run = claim_partition(session, second, claim)
+        end_run(session, run, Ending("succeeded", first.rows, table_version=2))
+    (blocked,) = plan(registry, DAY, DAY, "1.0.0")
+    assert (blocked.state, blocked.number) == ("blocked", "")
+    assert blocked.reason == "shows 1.1.0, and 1.0.0 is not champion now (--reason TEXT)"
+    (refused,) = score(DAY)
+    assert (refused.state, refused.run_id) == ("failed", "")
+    assert "they are by 1.1.0, and 1.0.0 is not the champion now" in refused.reason
+    why = "1.1.0 read a wrong calendar"
+    args = (registry, "flight-delay", "flights", DAY, DAY, "1.0.0", False, why)
+    assert [day.state for day in plan_backfill(*args)] == ["other version"]
+    (done,) = score(DAY, job=replace(job, reason=why))
+    assert done.state == "succeeded"
+    with registry.read() as session:
+        outcome = outcome_of(session, get_run(session, done.run_id))
+    assert outcome is not None
+    assert outcome.reason == why
 
 
 def test_as_of_takes_each_day_s_own_champion(registry: Registry) -> None:
