@@ -173,7 +173,9 @@ def _predict(module: Any, model: Any, batch: Any, schema: Any) -> Any:
         kind, wanted = found.schema.field(name).type, schema.field(name).type
         if kind != wanted and not (pa.types.is_large_string(kind) and pa.types.is_string(wanted)):
             raise ValueError(f"predict gave {name!r} as {kind}, expected {wanted}")
-    return found.cast(schema)
+    # Column by column: batches have no cast of their own before pyarrow 16.
+    columns = [column.cast(field.type) for column, field in zip(found.columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _arrow_type(name: str) -> Any:
