@@ -11,6 +11,7 @@ from registry import Registry
 from registry.manifest import Manifest, decode_manifest
 from registry.versions import ModelVersion
 from tasks.model_folder import FILES, OPTIONAL_FILES, ModelFolder, ModelSpec, read_model_folder
+from tasks.program import FOLDER
 
 ARTIFACT = "artifact/"  # where a version keeps the trained bytes
 
@@ -57,7 +58,9 @@ def load_bundle(registry: Registry, version: ModelVersion) -> Bundle:
     manifest = load_manifest(registry, version)
     files = {file.path: registry.blobs.get(file.sha256) for file in manifest.files}
     with TemporaryDirectory() as folder:
-        for path in (*FILES, *(path for path in OPTIONAL_FILES if path in files)):
+        program = [path for path in files if path.startswith(FOLDER)]
+        for path in (*FILES, *(path for path in OPTIONAL_FILES if path in files), *program):
+            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / path).write_bytes(files[path])
         checked = read_model_folder(
             Path(folder), manifest.model, f"{manifest.model} {version.number}"

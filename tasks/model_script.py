@@ -18,8 +18,13 @@ PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\
 REMAKE = "Make it: uv pip compile --universal --generate-hashes model.py -o requirements.lock."
 
 
-def check_script(source: bytes, where: str) -> Mapping[str, Any]:
+def check_script(source: bytes, where: str, *, program: bool = False) -> Mapping[str, Any]:
     """Return the script's PEP 723 header, once the script parses and defines what it must.
+
+    Args:
+        source: ``model.py``.
+        where: for messages.
+        program: whether the model has a scoring program of its own; the script then only trains.
 
     Raises:
         LabError: it does not.
@@ -30,10 +35,18 @@ def check_script(source: bytes, where: str) -> Mapping[str, Any]:
         line = getattr(err, "lineno", None)
         raise LabError(where, f"syntax error in line {line}: {err}", "Mend the line.") from err
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    for name in ("train", "predict"):
+    needed = ("train", "save" if program else "predict")
+    for name in needed:
         if name not in defined:
-            raise LabError(where, f"no function {name!r}", "Define train and predict at top level.")
-    if ("save" in defined) != ("load" in defined):
+            remedy = f"Define {' and '.join(needed)} at top level."
+            raise LabError(where, f"no function {name!r}", remedy)
+    if program and "features" in defined:
+        raise LabError(
+            where,
+            "defines features",
+            "The [runner] program gets the rows as they are; compute them in train.",
+        )
+    if not program and ("save" in defined) != ("load" in defined):
         raise LabError(where, "defines one of save and load", "Define both, or neither.")
     block = HEADER.search(source.decode("utf-8", "replace"))
     if block is None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
+from typing import Any
 
 from tasks.bundle import ARTIFACT
 from tasks.environments import Environment, interpreter
@@ -15,8 +16,16 @@ from tasks.errors import ChildError
 from tasks.home import Home
 from tasks.model_folder import ModelFolder
 from tasks.notebook_file import MAX_PAGE_BYTES, NOTEBOOK
+from tasks.program import FOLDER, program_file, require_program
 from tasks.runner import Child
-from tasks.sandbox import Places, Tier, compile_bytecode, launch_python
+from tasks.sandbox import (
+    Launch,
+    Places,
+    Tier,
+    compile_bytecode,
+    launch_program,
+    launch_python,
+)
 
 MAX_ARTIFACT_BYTES = 4 << 30
 SCRATCH_FILE_BYTES = 1 << 30  # the largest file a scoring child may write, in its own memory disk
@@ -30,6 +39,7 @@ class Desk:
     program: str = "harness.py"  # a file of this package
     tools: Path | None = None  # packages beside the environment's
     name: str = ""  # sets its compiled imports apart from other children's of the same lock
+    command: tuple[str, ...] = ()  # of the model's own program, in place of ours
 
 
 @dataclass(frozen=True)
@@ -49,14 +59,23 @@ def scoring_child(
 
     Raises:
         ChildError: it did not end cleanly.
+        EnvironmentBuildError: this machine lacks the program its command names.
     """
-    desk = Desk(room.environment.folder)
-    _lay_out(desk, _version_files(folder, artifact))
-    limits = {
+    command = folder.spec.command
+    desk = Desk(room.environment.folder, command=command)
+    trained = {ARTIFACT + path: data for path, data in artifact.items()}
+    if command:
+        require_program(folder.spec.name, command)
+        _lay_out(desk, _program_files(folder) | trained, program_file(command))
+    else:
+        _lay_out(desk, _scripts(folder) | trained)
+    settings = {
+        "mode": "score",
+        "params": folder.spec.params,
         "memory_bytes": folder.spec.budget.memory_mib << 20,
         "file_bytes": SCRATCH_FILE_BYTES,
     }
-    with _child(room, folder, desk, None, {"mode": "score", **limits}) as child:
+    with _child(room, folder, desk, None, settings) as child:
         yield child
 
 
@@ -64,7 +83,7 @@ def scoring_child(
 def training_child(room: Room, folder: ModelFolder) -> Iterator[Child]:
     """Give a child that trains; what it saved is read by ``collect_artifact`` afterwards."""
     desk = Desk(room.environment.folder)
-    _lay_out(desk, _version_files(folder, {}))
+    _lay_out(desk, _scripts(folder))
     limits = {"file_bytes": MAX_ARTIFACT_BYTES}
     settings = {"mode": "train", "params": folder.spec.params, **limits}
     with _child(room, folder, desk, desk.base / "out", settings) as child:
@@ -119,12 +138,19 @@ def collect_artifact(environment: Environment, model: str) -> dict[str, bytes]:
     return found
 
 
-def _version_files(folder: ModelFolder, artifact: Mapping[str, bytes]) -> dict[str, bytes]:
-    contents = {path: data for path, data in folder.files.items() if path.endswith(".py")}
-    return contents | {ARTIFACT + path: data for path, data in artifact.items()}
+def _scripts(folder: ModelFolder) -> dict[str, bytes]:
+    return {
+        path: data
+        for path, data in folder.files.items()
+        if path.endswith(".py") and not path.startswith(FOLDER)
+    }
 
 
-def _lay_out(desk: Desk, contents: Mapping[str, bytes]) -> None:
+def _program_files(folder: ModelFolder) -> dict[str, bytes]:
+    return {path: data for path, data in folder.files.items() if path.startswith(FOLDER)}
+
+
+def _lay_out(desk: Desk, contents: Mapping[str, bytes], executable: str | None = None) -> None:
     """Write the files the child reads, fresh for each one."""
     root = desk.base / "model"
     shutil.rmtree(root, ignore_errors=True)
@@ -132,6 +158,8 @@ def _lay_out(desk: Desk, contents: Mapping[str, bytes]) -> None:
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
+    if executable is not None:
+        (root / executable).chmod(0o755)
 
 
 @contextmanager
@@ -140,11 +168,9 @@ def _child(
     folder: ModelFolder,
     desk: Desk,
     out: Path | None,
-    settings: Mapping[str, object],
+    settings: Mapping[str, Any],
 ) -> Iterator[Child]:
     environment, work = room.environment, desk.base / "work"
-    program = package_files("tasks").joinpath(desk.program).read_bytes()
-    (work / desk.program).write_bytes(program)
     compiled = f"{environment.lock_digest[:16]}-{interpreter()}{desk.name}".replace(" ", "-")
     bytecode = room.home.bytecode / compiled
     places = Places(
@@ -155,7 +181,7 @@ def _child(
         bytecode=bytecode if bytecode.is_dir() else None,
         tools=desk.tools,
     )
-    launch = launch_python(room.tier, places, desk.program)
+    launch = _launch(room.tier, places, desk, settings)
     control = os.pipe()
     facts = dict(settings) | {
         "model": launch.model,
@@ -171,5 +197,15 @@ def _child(
     with child:
         yield child
         child.finish()
-    imported = child.usage.imported
-    compile_bytecode(room.tier, environment.folder / "env", bytecode, imported, desk.tools)
+    if not desk.command:
+        imported = child.usage.imported
+        compile_bytecode(room.tier, environment.folder / "env", bytecode, imported, desk.tools)
+
+
+def _launch(tier: Tier, places: Places, desk: Desk, settings: Mapping[str, Any]) -> Launch:
+    if desk.command:
+        limits = settings["memory_bytes"], settings["file_bytes"]
+        return launch_program(tier, places, desk.command, *limits)
+    program = package_files("tasks").joinpath(desk.program).read_bytes()
+    (places.work / desk.program).write_bytes(program)
+    return launch_python(tier, places, desk.program)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from registry.policy import TIERS
 from tasks.errors import IsolationError
+from tasks.program import FOLDER, SEARCHED
 
 NO_BOUNDARY = "tier C is a convenience, no boundary: the model's code runs as this user"
 # One thread a child: two were 3.5 times slower on a busy machine, and bytes must not depend on it.
 CHILD_VARIABLES = {
-    "PATH": "/usr/bin:/bin",
+    "PATH": SEARCHED,
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "OMP_NUM_THREADS": "1",
@@ -26,7 +27,12 @@ CHILD_VARIABLES = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # others reserve memory that the limit counts
 }
 MAX_SOURCES = 20_000
+SCRATCH_BYTES = 1 << 30  # of a walled child's own /tmp
+SHARED_BYTES = 64 << 20  # of its /dev/shm
 SYSTEM_FOLDERS = ("usr", "lib", "lib32", "lib64", "bin", "sbin")
+# The harness limits itself; for any other program a shell does it and then becomes that program.
+# POSIX counts data in KiB and files in blocks of 512 bytes.
+LIMITED = 'cd "$1" && ulimit -c 0 && ulimit -d "$2" && ulimit -f "$3" && shift 3 && exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,34 @@ def launch_python(tier: Tier, places: Places, program: str = "harness.py") -> La
     )
 
 
+def launch_program(
+    tier: Tier, places: Places, command: Sequence[str], memory_bytes: int, file_bytes: int
+) -> Launch:
+    """Return how to start a model's own scoring program in its folder under ``tier``.
+
+    It gets the path of its settings as the last argument, and sees no Python environment.
+
+    Args:
+        tier: how well it is kept apart.
+        places: where the version's files and the settings lie.
+        command: the program and its arguments.
+        memory_bytes: the most data it may hold.
+        file_bytes: the largest file it may write.
+    """
+    walled = tier.name == "A"
+    model, work = ("/model", "/work") if walled else (str(places.model), str(places.work))
+    limited = ["/bin/sh", "-c", LIMITED, "sh", f"{model}/{FOLDER}"]
+    limited += [str(memory_bytes >> 10), str(file_bytes >> 9)]
+    words = [*limited, *command, f"{work}/settings.json"]
+    if not walled:
+        variables = CHILD_VARIABLES | {"HOME": str(places.work), "TMPDIR": "/tmp"}
+        return Launch(words, variables, model, work, None)
+    binds = ["--ro-bind", str(places.model), model, "--ro-bind", str(places.work), work]
+    # Debian's /usr/bin/java and others are links through there.
+    binds += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
+    return Launch([*_walled(binds), *words], {}, model, work, None)
+
+
 def _launch_walled(places: Places, program: str) -> Launch:
     binds = ["--ro-bind", str(places.environment), "/env", "--ro-bind", str(places.model), "/model"]
     binds += ["--ro-bind", str(places.work), "/work"]
@@ -121,18 +155,23 @@ def _launch_walled(places: Places, program: str) -> Launch:
     if places.bytecode:
         binds += ["--ro-bind", str(places.bytecode), "/bytecode"]
         python += ["-X", "pycache_prefix=/bytecode"]
-    variables = CHILD_VARIABLES | {"HOME": "/tmp"}
-    settings = [word for item in variables.items() for word in ("--setenv", *item)]
-    bwrap = shutil.which("bwrap") or "bwrap"
-    command = [bwrap, *_wall(), *_system(), *binds, *settings, "--chdir", "/tmp", "--"]
     return Launch(
-        [*command, *python, f"/work/{program}", "/work/settings.json"],
+        [*_walled(binds), *python, f"/work/{program}", "/work/settings.json"],
         {},
         "/model",
         "/work",
         "/out" if places.out else None,
         "/tools" if places.tools else None,
     )
+
+
+def _walled(binds: Sequence[str]) -> list[str]:
+    """Return the words in front of a command that runs behind the wall, with ``binds`` in it."""
+    variables = CHILD_VARIABLES | {"HOME": "/tmp"}
+    settings = [word for item in variables.items() for word in ("--setenv", *item)]
+    bwrap = shutil.which("bwrap") or "bwrap"
+    words = [bwrap, *_wall(), *_system(), *binds, "--remount-ro", "/"]
+    return [*words, *settings, "--chdir", "/tmp", "--"]
 
 
 def compile_bytecode(
@@ -210,4 +249,7 @@ def _system() -> list[str]:
     words += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     if not Path(sys.base_prefix).is_relative_to("/usr"):
         words += ["--ro-bind", sys.base_prefix, sys.base_prefix]
-    return [*words, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    # These are memory that no limit of the process counts.
+    words += ["--proc", "/proc", "--dev", "/dev"]
+    words += ["--size", str(SHARED_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    return [*words, "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp"]

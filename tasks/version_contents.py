@@ -14,6 +14,7 @@ from tasks.bundle import ARTIFACT, Bundle
 from tasks.model_folder import FILES, OPTIONAL_FILES, ModelFolder
 from tasks.notebook_file import PAGE
 from tasks.profiles import Profile, make_reference
+from tasks.program import FOLDER
 from tasks.training_data import Selection, TrainingRows
 
 GOLDEN_ROWS = 256  # enough to meet every branch of a small model, few enough to keep for ever
@@ -45,7 +46,9 @@ def version_contents(
         page: the executed notebook; None where the folder has none.
     """
     spec, roles = request.folder.spec, {**FILES, **OPTIONAL_FILES}
-    contents = {path: (roles[path], data) for path, data in request.folder.files.items()}
+    contents = {
+        path: (roles.get(path, "script"), data) for path, data in request.folder.files.items()
+    }
     if page is not None:
         contents[PAGE] = ("notebook-html", page)
     contents |= {ARTIFACT + path: ("model", data) for path, data in artifact.items()}
@@ -140,4 +143,13 @@ def _list_changed_files(now: Mapping[str, bytes], before: Mapping[str, bytes]) -
         if now.get(path) != before.get(path):
             verb = "added" if path not in before else "changed" if path in now else "removed"
             lines.append(f"{path} {verb}.")
-    return lines
+    return lines + _count_program_changes(now, before)
+
+
+def _count_program_changes(now: Mapping[str, bytes], before: Mapping[str, bytes]) -> list[str]:
+    """Return one line for all files of the scoring program: they may be a thousand."""
+    new, old = ({path for path in files if path.startswith(FOLDER)} for files in (now, before))
+    changed = sum(now[path] != before[path] for path in new & old)
+    if new == old and not changed:
+        return []
+    return [f"{FOLDER} {len(new - old)} added, {changed} changed, {len(old - new)} removed."]
