@@ -110,6 +110,8 @@ def _release(trained: Trained) -> Released:
         if released.state != "waiting" or released.reason != f"waiting for {said.gate}":
             break
         fact(released.reason)
+        if released.verification:
+            fact(f"verified: {released.verification}")
         log.log(COMMAND, released.command)
         decided = record_decision(current_home(), MODEL, trained.number, said)
         fact(f"{said.gate} approved by {decided.by} ({decided.identity}): {said.comment}")

@@ -1,6 +1,6 @@
 """Take a version through review, verification and go-live to champion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from prefect import flow
@@ -27,6 +27,7 @@ class Released:
     state: str  # champion, waiting, rejected or refused
     reason: str
     command: str = ""  # what to type next
+    verification: str = ""  # what it found, in one line, where it is what go-live is decided on
 
 
 @flow(flow_run_name="release-{model}-{version}")
@@ -56,7 +57,7 @@ def release(
         return Released(model, version, "refused", f"refused, verification {verified.summary}")
     go_live = read_gate(home, model, version, "go-live")
     if go_live.state != "approved":
-        return _stopped(model, version, go_live)
+        return replace(_stopped(model, version, go_live), verification=verified.summary)
     reign = promote_version(home, model, version, Wish(effective_from, break_consumers))
     emit("version.promoted", model, {"version": version, "digest": reign.digest})
     return Released(
@@ -70,5 +71,8 @@ def _stopped(model: str, version: str, gate: Gate) -> Released:
         return Released(model, version, "rejected", reason)
     by = gate.approvers[0] if len(gate.approvers) == 1 else "NAME"
     among = "" if by != "NAME" else f" by one of {', '.join(gate.approvers)}"
-    command = f"pilotline approve {model} {version} --gate {gate.gate} --by {by} --comment TEXT"
+    code = " --code CODE" if gate.identity == "totp" else ""
+    command = (
+        f"pilotline approve {model} {version} --gate {gate.gate} --by {by}{code} --comment TEXT"
+    )
     return Released(model, version, "waiting", f"waiting for {gate.gate}{among}", command)

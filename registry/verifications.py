@@ -53,8 +53,15 @@ def passed_verification(
     session: Session, version: ModelVersion, platform: str | None = None
 ) -> Verification | None:
     """Return the last verification if it passed, on ``platform`` where given; reads only."""
+    last = last_verification(session, version, platform)
+    return last if last is not None and last.passed else None
+
+
+def last_verification(
+    session: Session, version: ModelVersion, platform: str | None = None
+) -> Verification | None:
+    """Return the last verification, on ``platform`` where given; reads only."""
     query = select(Verification).where(Verification.version_id == version.id)
     if platform is not None:
         query = query.where(Verification.platform == platform)
-    last = session.scalars(query.order_by(Verification.id.desc()).limit(1)).first()
-    return last if last is not None and last.passed else None
+    return session.scalars(query.order_by(Verification.id.desc()).limit(1)).first()

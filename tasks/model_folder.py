@@ -1,6 +1,7 @@
 """Model folders of the lab: what a model reads, how it is judged, watched and retrained."""
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from registry.policy import check_tables
 from tasks.errors import LabError, UnknownFolderError
 from tasks.model_script import REMAKE, check_lock, check_script
 from tasks.notebook_file import NOTEBOOK, read_notebook
+from tasks.program import read_command, read_program
 from tasks.toml_table import Table, read_toml
 
 # What a model folder must hold, and what each file is for in the manifest.
@@ -80,9 +82,11 @@ class ModelSpec:
     holdout_partitions: int
     metrics: Mapping[str, MetricRule]
     budget: Budget
+    tolerances: Mapping[str, float]  # column -> how far a golden prediction may lie off
     drift: Drift
     retraining: Retraining
     keep_wheels: bool  # so that the environment can be built when the index has changed
+    command: tuple[str, ...]  # of its own scoring program; empty where model.py predicts
 
     @property
     def name(self) -> str:
@@ -136,11 +140,12 @@ def read_model_folder(folder: Path, name: str, where: str) -> ModelFolder:
         except FileNotFoundError as err:
             raise LabError(f"{where}/{path}", "the file is missing", _REMEDIES[path]) from err
     spec = _read_spec(folder / "model.toml", name, f"{where}/model.toml")
-    header = check_script(files["model.py"], f"{where}/model.py")
+    program = bool(spec.command)
+    header = check_script(files["model.py"], f"{where}/model.py", program=program)
     check_lock(files["requirements.lock"], header, f"{where}/requirements.lock")
     if (folder / NOTEBOOK).exists():
         files[NOTEBOOK] = read_notebook(folder / NOTEBOOK, f"{where}/{NOTEBOOK}")
-    return ModelFolder(spec, files)
+    return ModelFolder(spec, files | read_program(folder, spec.command, where))
 
 
 _REMEDIES = {
@@ -170,9 +175,11 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
         "params",
         "evaluation",
         "budget",
+        "verification",
         "drift",
         "retraining",
         "environment",
+        "runner",
         "approvals",
         "isolation",
     )
@@ -191,6 +198,7 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
         )
     evaluation = top.table("evaluation").only("holdout_partitions", "metrics")
     budget = top.table("budget").only("rows_per_s", "memory_mib", "deadline_s")
+    predictions = _predictions(top.table("predictions"))
     return ModelSpec(
         facts=ModelFacts(
             name,
@@ -203,7 +211,7 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
         features=features,
         actuals=data.get("actuals", str),
         target=data.get("target", str),
-        predictions=_predictions(top.table("predictions")),
+        predictions=predictions,
         params=_params(top.table("params", needed=False)),
         holdout_partitions=_at_least_one(evaluation, "holdout_partitions"),
         metrics=_metrics(evaluation.table("metrics")),
@@ -212,11 +220,13 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
             _at_least_one(budget, "memory_mib"),
             budget.get("deadline_s", float, 600.0),
         ),
+        tolerances=_tolerances(top.table("verification", needed=False), predictions),
         drift=_drift(top.table("drift"), features),
         retraining=_retraining(top.table("retraining")),
         keep_wheels=top.table("environment", needed=False)
         .only("keep_wheels")
         .get("keep_wheels", bool, True),
+        command=read_command(top.table("runner")) if "runner" in top.values else (),
     )
 
 
@@ -233,6 +243,19 @@ def _predictions(table: Table) -> dict[str, str]:
             table.where, "the first column is no float64", "The metrics judge the first column."
         )
     return dict(table.values)
+
+
+def _tolerances(table: Table, predictions: Mapping[str, str]) -> dict[str, float]:
+    tolerances = table.only("tolerances").table("tolerances", needed=False)
+    floats = [name for name, kind in predictions.items() if kind == "float64"]
+    for name in tolerances.values:
+        value = tolerances.get(name, float)
+        if name not in floats:
+            known = f"Other columns are compared exactly; float64: {', '.join(floats)}."
+            raise LabError(tolerances.where, f"{name!r} is no float64 prediction", known)
+        if not 0 <= value < math.inf:
+            raise LabError(tolerances.where, f"{name!r} is {value:g}", "Expected 0 or a bit more.")
+    return {name: tolerances.get(name, float) for name in tolerances.values}
 
 
 def _params(table: Table) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session
 
 from registry.events import list_events
-from registry.verifications import Verification, passed_verification
+from registry.verifications import Verification, last_verification, passed_verification
 from registry.versions import ModelVersion
 
 Add = Callable[..., ModelVersion]
@@ -41,8 +41,9 @@ def test_a_later_failure_takes_the_pass_back(
 ) -> None:
     version = add_version(session)
     verify(session, version)
-    verify(session, version, passed=False)
+    failed = verify(session, version, passed=False)
     assert passed_verification(session, version) is None
+    assert last_verification(session, version) is failed
     assert verify(session, version) is passed_verification(session, version)
 
 

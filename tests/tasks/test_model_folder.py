@@ -29,6 +29,12 @@ def spoil(lab: Path, name: str, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
+def test_tolerances_are_the_columns_own(lab: Path) -> None:
+    assert load_model_folder(lab, MODEL).spec.tolerances == {}
+    spoil(lab, "model.toml", "[drift]", "[verification]\ntolerances = { probability = 0 }\n[drift]")
+    assert load_model_folder(lab, MODEL).spec.tolerances == {"probability": 0.0}
+
+
 def test_the_example_is_read_as_written(lab: Path) -> None:
     folder = load_model_folder(lab, MODEL)
     spec = folder.spec
@@ -81,6 +87,26 @@ def test_a_missing_file_is_named_with_its_remedy(lab: Path, name: str, remedy: s
         ("roc_auc = { min = 0.60", 'roc_auc = { min = "good"', r"'min' is 'good', expected float"),
         ("roc_auc = { min = 0.60", "roc_auc = { max = 0.60", r"unknown key 'max'"),
         ("metrics = {", "metrics = {} #", r"no metric is named\. Write roc_auc"),
+        (
+            "[drift]",
+            "[verification]\ntolerance = 1\n[drift]",
+            r"unknown key 'tolerance'\. Known: to",
+        ),
+        (
+            "[drift]",
+            "[verification]\ntolerances = { chance = 0.1 }\n[drift]",
+            r"'chance' is no float64 prediction\. Other columns .* float64: probability\.",
+        ),
+        (
+            "[drift]",
+            "[verification]\ntolerances = { probability = -1 }\n[drift]",
+            r"'probability' is -1\. Expected 0 or",
+        ),
+        (
+            "[drift]",
+            "[verification]\ntolerances = { probability = inf }\n[drift]",
+            r"'probability' is inf\. Expected 0 or",
+        ),
         ("memory_mib = 1024", "memory_mib = 1.5", r"'memory_mib' is 1\.5, expected int"),
         ("dest = { jensen", "tailnum = { jensen", r"'tailnum' is no feature\. Known: "),
         ("wasserstein =", "kolmogorov =", r"unknown key 'kolmogorov'\. Known: jensen_shannon"),
