@@ -1,12 +1,18 @@
 """The command line of the record: who decides and who reads, audit, search, moving."""
 
+import re
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
 
-from flows.options import json_option
+from flows.options import Day, Head, json_option
+
+# What a version's status can be (registry/versions.py, which --help must not import).
+STATUSES = ("registered", "approved", "rejected", "deprecated", "revoked", "archived")
+SUFFIX = re.compile(r"\.[A-Za-z]\w*")  # with a letter: a folder may be called flight-delay-1.0.0
 
 
 @click.group()
@@ -108,7 +114,7 @@ def audit() -> None:
 
 
 @audit.command("verify")
-@click.option("--head", metavar="HASH", help="A head kept elsewhere, which must still be there.")
+@click.option("--head", type=Head(), help="A head kept elsewhere, which must still be there.")
 @json_option
 def audit_verify(head: str | None, as_json: bool) -> None:
     """Walk every chain, compare the present state with it, hash every blob again."""
@@ -120,7 +126,10 @@ def audit_verify(head: str | None, as_json: bool) -> None:
 @audit.command("head")
 @json_option
 def audit_head(as_json: bool) -> None:
-    """Print the last event of every chain; keep it where no administrator of this can write."""
+    """Print the last event of every chain; keep it where no administrator of this can write.
+
+    In a pipe it is one line a chain: its name, the number of its last event, the hash of that.
+    """
     from flows.audit_commands import print_heads
 
     print_heads(as_json)
@@ -136,7 +145,13 @@ def audit_export() -> None:
 
 @click.command()
 @click.option("--plan", "only_plan", is_flag=True, help="Say what it would remove, and stop.")
-@click.option("--grace-hours", type=float, default=24.0, show_default=True, help="Keep younger.")
+@click.option(
+    "--grace-hours",
+    type=float,
+    default=24.0,
+    show_default=True,
+    help="Keep what is younger; at least 2.",
+)
 @json_option
 def gc(only_plan: bool, grace_hours: float, as_json: bool) -> None:
     """Remove blobs that nothing names any more."""
@@ -164,6 +179,11 @@ def diff(model: str, before: str, after: str, as_json: bool) -> None:
 @json_option
 def export(model: str, out: Path, with_wheels: bool, as_json: bool) -> None:
     """Write MODEL with its whole history to a folder, or to a .tar or .tar.gz file."""
+    if not out.name.endswith((".tar", ".tar.gz")) and SUFFIX.fullmatch(out.suffix):
+        raise click.UsageError(
+            f"--out {str(out)!r}: expected a name that ends in .tar or .tar.gz, or a folder's "
+            "without a suffix."
+        )
     from flows.moving_commands import run_export
 
     run_export(model, out, with_wheels, as_json)
@@ -183,9 +203,11 @@ def import_(path: Path, as_json: bool) -> None:
 @click.argument("text", default="")
 @click.option("--owner", help="Whose; the whole name.")
 @click.option("--tag", "tags", multiple=True, help="Has this tag; again for several.")
-@click.option("--status", help="Some version is this: registered, approved, revoked ...")
+@click.option(
+    "--status", type=click.Choice(STATUSES, case_sensitive=False), help="Some version is this."
+)
 @click.option("--feature", "features", multiple=True, help="Reads this column; again for several.")
-@click.option("--dataset", help="Reads this dataset.")
+@click.option("--dataset", help="Reads this dataset (not: is judged by it).")
 @click.option("--metric", "metrics", multiple=True, help="Such as 'roc_auc>=0.6'.")
 @click.option("--min-runs", type=click.IntRange(0, 1_000_000), default=0, help="In 30 days.")
 @click.option("--consumer", help="Is read by this consumer.")
@@ -201,4 +223,38 @@ def search(as_json: bool, metrics: tuple[str, ...], **asked: Any) -> None:
     run_search(asked, metrics, as_json)
 
 
-COMMANDS = (approvers, consumers, notify, audit, gc, diff, export, import_, search)
+@click.command()
+@click.argument("model", required=False)
+@click.option(
+    "--by",
+    type=click.Choice(["run", "version", "model", "owner"]),
+    default="version",
+    show_default=True,
+    help="What to add up.",
+)
+@click.option("--start", type=Day(), help="First day (UTC) on which runs began.")
+@click.option("--end", type=Day(), help="Last such day, included.")
+@click.option("--variant", help="Only this: production, shadow/1.0.1 ...")
+@json_option
+def costs(
+    model: str | None,
+    by: str,
+    start: date | None,
+    end: date | None,
+    variant: str | None,
+    as_json: bool,
+) -> None:
+    """Say what scoring cost, of MODEL or of all models, at the prices of costs.toml.
+
+    A run costs its CPU-hours and its GiB-hours from claim to commit. GiB-hours are the peak memory
+    of parent and child times the hours, an upper bound. Runs that failed or were superseded count
+    too: their share of the cost is "for nothing".
+    """
+    if start and end and end < start:
+        raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
+    from flows.costs_command import show_costs
+
+    show_costs(by, model, variant, start, end, as_json)
+
+
+COMMANDS = (approvers, consumers, notify, audit, gc, diff, export, import_, search, costs)
