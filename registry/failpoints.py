@@ -14,6 +14,12 @@ NAMES = (
     "promote: approvals used",
     "promote: alias moved",
     "promote: committed",
+    "score: environment built",
+    "score: claimed",
+    "score: predicted",
+    "score: committed",
+    "score: recorded",
+    "score: torn down",
 )
 
 

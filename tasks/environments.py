@@ -1,6 +1,7 @@
 """Transient environments: built fresh from a lock with hashes, offline, and torn down."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,16 @@ from tasks.errors import EnvironmentBuildError
 from tasks.wheelhouse import Wheelhouse
 
 BUILD_TIMEOUT_S = 900  # a cold build downloads about 130 MB
+# uv obeys options and fetches what an address names, hashes or not: neither belongs in a lock.
+_PIN = re.compile(
+    r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*==\s*[\w.!+-]+\s*(;.*?)?(\s+--hash=\w+:[0-9a-f]+)+",
+    re.ASCII,
+)
+_REMAKE = "Make the lock again: uv pip compile --universal --generate-hashes model.py."
 ORIGINS = ("cache", "kept wheels", "index")  # asked in this order
+SAID_CHARACTERS = 400
 _HINTS = (
+    ("no space left", "Free space on the disk of the scratch folder."),
     ("hash mismatch", "A package was changed at its source; make the lock again."),
     ("no solution", "A locked package is gone or has no wheel for this Python."),
     ("not found in the package registry", "A locked package is gone; make the lock again."),
@@ -144,6 +153,7 @@ def _build(
     folder: Path, model: str, lock: Path, link_mode: str, wheelhouse: Wheelhouse | None
 ) -> str:
     """Build ``folder/env`` and return where its packages came from."""
+    _refuse_strange(model, lock.read_bytes())
     env = folder / "env"
     base = getattr(sys, "_base_executable", sys.executable)
     _uv(model, ["venv", "--no-project", "--offline", "--python", str(base), str(env)])
@@ -159,6 +169,16 @@ def _build(
                 return "kept wheels"
     _uv(model, [*sync, str(lock)])
     return "index"
+
+
+def _refuse_strange(model: str, lock: bytes) -> None:
+    """Do nothing if the lock is a list of packages, each with its version and hashes."""
+    for line in lock.decode("utf-8", "replace").replace("\\\n", " ").splitlines():
+        entry = line.partition(" #")[0].strip()
+        if entry and not entry.startswith("#") and not _PIN.fullmatch(entry):
+            raise EnvironmentBuildError(
+                model, f"its lock says {entry[:80]!r}, expected name==version and hashes", _REMAKE
+            )
 
 
 def _uv(model: str, arguments: list[str]) -> None:
@@ -185,9 +205,12 @@ def _uv(model: str, arguments: list[str]) -> None:
 def _explain(stderr: str) -> tuple[str, str]:
     lines = [line.strip(" ×╰─▶│├") for line in stderr.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("warning")]
-    said = " ".join(lines)[:400] or "uv gave no reason"
+    said = " ".join(lines) or "uv gave no reason"
+    if len(said) > SAID_CHARACTERS:  # what failed comes first, and why last
+        half = SAID_CHARACTERS // 2
+        said = f"{said[:half]} ... {said[-half:]}"
     lowered = said.casefold()
     for sign, remedy in _HINTS:
         if sign in lowered:
             return said, remedy
-    return said, "Make the lock again: uv pip compile --universal --generate-hashes model.py."
+    return said, _REMAKE

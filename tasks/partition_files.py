@@ -1,6 +1,9 @@
 """The data files of one day: checked whole by their hash, then streamed, never held in memory."""
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +16,8 @@ from deltalake import DeltaTable
 
 from tasks.errors import LakeError
 from tasks.lake import on_day
+
+Facts = list[tuple[int, int, int]]  # inode, size and time of change of every file
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,14 @@ class PartitionFiles:
         whole = hashlib.sha256()
         for path in self.paths:
             try:
-                with path.open("rb") as file:
+                with open(path, "rb", opener=_open_file) as file:
                     whole.update(hashlib.file_digest(file, "sha256").digest())
             except OSError as err:
                 raise self._damaged(f"{path.name}: {err.strerror}") from err
         return whole.hexdigest()
 
-    def require(self, digest: str) -> None:
-        """Do nothing if the files are the ones that were ingested, to the byte.
+    def require(self, digest: str) -> Facts:
+        """Return what would show a change, if the files are what was ingested, to the byte.
 
         A flipped bit in a Parquet file reads as other values without an error in half the cases,
         and one in its schema can end the process that decodes it: so this comes first.
@@ -48,17 +53,26 @@ class PartitionFiles:
         Raises:
             LakeError: they are not.
         """
+        before = self._facts()
         found = self.digest()
         if found != digest:
             raise self._damaged(f"they hash to {found[:12]}..., ingested as {digest[:12]}...")
+        return before
 
-    def stream(self, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    def stream(
+        self, schema: pa.Schema, batch_rows: int, before: Facts | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the day's rows in the columns and types of ``schema``, one row group at a time.
+
+        Args:
+            schema: the columns to read and their types.
+            batch_rows: the most rows of a batch.
+            before: what ``require`` gave, so that a change since then is noticed too.
 
         Raises:
             LakeError: a file cannot be read, or changed meanwhile.
         """
-        before = self._facts()
+        before = before or self._facts()
         for path in self.paths:
             try:
                 yield from self._stream_file(path, schema, batch_rows)
@@ -82,7 +96,7 @@ class PartitionFiles:
                 ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    def _facts(self) -> list[tuple[int, int, int]]:
+    def _facts(self) -> Facts:
         try:
             return [(s.st_ino, s.st_size, s.st_mtime_ns) for s in (p.stat() for p in self.paths)]
         except OSError as err:
@@ -110,6 +124,19 @@ def find_files(table: DeltaTable, dataset: str, date_column: str, day: date) -> 
         if not path.resolve().is_relative_to(root):
             raise LakeError(dataset, f"a data file of {day} lies outside it", "Mend its log.")
     return PartitionFiles(dataset, day, date_column, tuple(sorted(paths)))
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open ``path`` only if it is a file: to open a pipe is to wait for who writes it.
+
+    Raises:
+        OSError: it cannot be opened, or is something else.
+    """
+    opened = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "no plain file", path)
+    return opened
 
 
 def _local(uri: str) -> Path:

@@ -1,10 +1,11 @@
 """One partition on its way from the input through the model to the table of predictions."""
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
+from registry.failpoints import reach
 from registry.ingests import Ingest
 from registry.runs import Run
 from tasks import lake
@@ -21,8 +22,27 @@ from tasks.training_data import check_day
 class PredictionStream:
     """One partition on its way through the child: keys put back, checked, profiled."""
 
-    def __init__(self, home: Home, job: Job, run: Run, partition: Ingest, child: Child) -> None:
+    def __init__(
+        self,
+        home: Home,
+        job: Job,
+        run: Run,
+        partition: Ingest,
+        child: Child,
+        last_look: Callable[[], None],
+    ) -> None:
+        """Prepare the stream; nothing is read yet.
+
+        Args:
+            home: where the lake is.
+            job: what is scored by whom.
+            run: the claim.
+            partition: what was ingested.
+            child: the model's process.
+            last_look: called when all rows are there; what it raises stops the commit.
+        """
         self._home, self._job, self._run = home, job, run
+        self._last_look = last_look
         self._partition, self._child = partition, child
         self._reference = decode_profile(job.bundle.files["profile.json"])
         self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
@@ -51,7 +71,9 @@ class PredictionStream:
                 keys = self._keys.get_nowait()
                 if keys.num_rows != predicted.num_rows:
                     raise ChildError(
-                        spec.name, f"gave {predicted.num_rows} rows for {keys.num_rows}"
+                        spec.name,
+                        f"gave {predicted.num_rows} rows for {keys.num_rows}",
+                        self._child.log_tail(),
                     )
                 rows += predicted.num_rows
                 yield self._finish(keys, predicted)
@@ -62,6 +84,8 @@ class PredictionStream:
                     "ingested",
                     "Ingest the day again.",
                 )
+            self._last_look()
+            reach("score: predicted")
         except Exception as err:
             self.error = err  # the library wraps it; the caller wants the original
             raise
@@ -96,8 +120,8 @@ def stream_input(home: Home, job: Job, run: Run, partition: Ingest) -> Iterator[
         return
     table = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
     files = find_files(table, run.dataset, job.date_column, run.date)
-    files.require(partition.files_digest)
-    yield from files.stream(job.read_schema, BATCH_ROWS)
+    before = files.require(partition.files_digest)
+    yield from files.stream(job.read_schema, BATCH_ROWS, before)
 
 
 def read_input(home: Home, job: Job, run: Run) -> pa.Table:

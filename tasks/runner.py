@@ -4,20 +4,24 @@ import contextlib
 import json
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader, BufferedWriter
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import pyarrow as pa
 
+from tasks.child_pipe import ChildPipe
 from tasks.errors import ChildError
 from tasks.feeder import Feeder
 from tasks.sandbox import Launch
+from tasks.strays import MARK, count_descendants, end_marked
 
 BUFFER = 1 << 20  # pyarrow's reads from an unbuffered pipe come back short
 LOG_TAIL_BYTES = 64 * 1024  # the last of the child's log that is kept
@@ -26,6 +30,10 @@ CONTROL_LINE_BYTES = 1 << 20  # a longer line is no message of ours
 MAX_AMOUNT = 1e9  # seconds or MiB; the child is not trusted to be sane
 EXIT_WAIT_S = 5.0  # how long a child may take to end after its input ended
 REPLY_WAIT_S = 10.0  # how long after its last byte a child may take to say how it went
+STREAM_MARK = b"\xff\xff\xff\xff"  # what every message of an Arrow IPC stream begins with
+SHOWN_BYTES = 40
+MAX_PROCESSES = 256  # a model with one thread a library has a handful
+COUNT_S = 0.1  # a bomb makes some hundreds meanwhile; a count takes 0.1 ms
 
 
 @dataclass
@@ -54,11 +62,15 @@ class Child:
         self._launch = launch
         self._control_read, self._control_write = control
         self._deadline_s = deadline_s
+        self._ended = threading.Event()
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._log = bytearray()
+        self._mark = secrets.token_hex(16)
         self._overdue = False
+        self._crowded = False  # ended by us, as it started too many processes
         self._stream = 0
         self._ready = False
+        self._stopped = False  # ended by us, as it went on after it should have ended
 
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
@@ -68,7 +80,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(self._control_write,),
-            env=self._launch.variables,
+            env=self._launch.variables | {MARK: self._mark},
             start_new_session=True,
             bufsize=0,
         )
@@ -76,13 +88,19 @@ class Child:
         assert self._process.stdin
         assert self._process.stdout
         assert self._process.stderr
-        self._source = os.fdopen(os.dup(self._process.stdin.fileno()), "wb", BUFFER)
-        self._process.stdin.close()
-        self._sink = os.fdopen(os.dup(self._process.stdout.fileno()), "rb", BUFFER)
-        self._process.stdout.close()
+        self._pipes = [
+            ChildPipe(os.dup(pipe.fileno()), self._gone)
+            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr)
+        ]
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            pipe.close()
+        self._pipes.append(ChildPipe(self._control_read, self._gone))
+        source, sink, log, control = self._pipes
+        self._source, self._sink = BufferedWriter(source, BUFFER), BufferedReader(sink, BUFFER)
         self._threads = [
-            threading.Thread(target=self._read_control, daemon=True),
-            threading.Thread(target=self._read_log, args=(self._process.stderr,), daemon=True),
+            threading.Thread(target=self._read_control, args=(control,), daemon=True),
+            threading.Thread(target=self._read_log, args=(log,), daemon=True),
+            threading.Thread(target=self._watch_processes, daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -94,15 +112,19 @@ class Child:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._source.close()
         if error is not None:
             self._kill()
+            self._pipes[0].cut()  # what was not written yet never will be
+        with contextlib.suppress(OSError):
+            self._source.close()
         self._reap()
+        self._ended.set()
         with contextlib.suppress(OSError):
             self._sink.close()
         for thread in self._threads:
             thread.join(timeout=1.0)
+        for pipe in self._pipes:
+            pipe.cut()
 
     def score(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, outputs: pa.Schema
@@ -188,10 +210,16 @@ class Child:
         """
         with contextlib.suppress(OSError):
             self._source.close()
-        self._next_event(-1, timeout_s=EXIT_WAIT_S)
+        # One that was asked nothing may be starting still.
+        self._next_event(-1, timeout_s=EXIT_WAIT_S if self._ready else self._deadline_s)
         self._reap()
         if self._process.returncode != 0:
-            raise self._failure(-1, "it did not end cleanly")
+            raise self._failure(-1, "it went on after the end of its input")
+
+    @property
+    def pid(self) -> int:
+        """The process that was started: bubblewrap's, or the model's own."""
+        return self._process.pid
 
     def log_tail(self) -> str:
         """Return the last lines of the child's log."""
@@ -200,23 +228,36 @@ class Child:
 
     def _receive(self, outputs: pa.Schema) -> Generator[pa.RecordBatch, None, int]:
         rows = 0
+        self._check_beginning()
         with pa.ipc.open_stream(self._sink) as reader:
             if reader.schema != outputs:
-                raise ChildError(
-                    self.model, f"gave columns {reader.schema.names}, expected {outputs.names}"
-                )
+                raise ChildError(self.model, _describe_columns(reader.schema, outputs))
             for batch in reader:
                 rows += batch.num_rows
                 self.usage.bytes_out += batch.nbytes
                 yield batch
         return rows
 
+    def _check_beginning(self) -> None:
+        """Refuse text at once: read as Arrow its first letters are a length, and waited for."""
+        found = self._sink.peek(SHOWN_BYTES)[:SHOWN_BYTES]
+        if not found.startswith(STREAM_MARK[: len(found)]):
+            raise ChildError(
+                self.model,
+                f"wrote {found!r} to fd 1 where an Arrow stream must begin",
+                self.log_tail(),
+            )
+
     def _settle(self, stream: int, rows_in: int, rows_out: int) -> None:
         event = self._next_event(stream, REPLY_WAIT_S)
         if event is None or event["event"] != "done":
             raise self._failure(stream, "its stream ended before it said it was done", event)
+        if not self._ready:
+            raise ChildError(self.model, "said done before ready", self.log_tail())
         if not rows_in == rows_out == event.get("rows_in") == event.get("rows_out"):
-            raise ChildError(self.model, f"gave {rows_out} rows for {rows_in}", self.log_tail())
+            said = f"{event.get('rows_out')!r:.40} for {event.get('rows_in')!r:.40}"
+            problem = f"gave {rows_out} rows for {rows_in}, and said it was {said}"
+            raise ChildError(self.model, problem, self.log_tail())
         self.usage.predict_s += _sane(event.get("predict_s")) or 0.0
 
     def _failure(
@@ -230,10 +271,15 @@ class Child:
             return ChildError(
                 self.model, f"{where} raised {event.get('type')}: {event.get('message')}", tail
             )
+        if self._crowded:
+            problem = f"started more than {MAX_PROCESSES} processes"
+            return ChildError(self.model, problem, self.log_tail())
         if self._overdue:
             problem = f"did not finish within its deadline of {self._deadline_s:g} s"
             return ChildError(self.model, problem, self.log_tail())
         self._reap()
+        if self._stopped:
+            return ChildError(self.model, f"broke the protocol: {fallback}", self.log_tail())
         status = self._process.returncode
         ends = {
             -signal.SIGKILL: "was killed, perhaps for memory",
@@ -274,8 +320,8 @@ class Child:
         if isinstance(modules, list):
             self.usage.imported = [str(name) for name in modules]
 
-    def _read_control(self) -> None:
-        with os.fdopen(self._control_read, "rb") as file:
+    def _read_control(self, pipe: ChildPipe) -> None:
+        with BufferedReader(pipe) as file:
             while line := file.readline(CONTROL_LINE_BYTES):
                 try:
                     event = json.loads(line)
@@ -286,15 +332,33 @@ class Child:
                     self._events.put(event)
         self._events.put(None)
 
-    def _read_log(self, pipe: IO[bytes]) -> None:
+    def _read_log(self, pipe: ChildPipe) -> None:
         with pipe:
             while data := pipe.read(BUFFER):
                 self._log += data
                 del self._log[:-LOG_TAIL_BYTES]
 
+    def _watch_processes(self) -> None:
+        while not self._ended.wait(COUNT_S):
+            if count_descendants(self._process.pid, MAX_PROCESSES) > MAX_PROCESSES:
+                self._crowded = True
+                self._expire()
+
+    def _gone(self) -> bool:
+        """Tell whether the process has ended, without taking its status from whoever waits."""
+        if self._process.returncode is not None:
+            return True
+        try:
+            ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._process.pid, ended) is not None
+        except ChildProcessError:
+            return True
+
     def _expire(self) -> None:
         self._overdue = True
         self._kill()
+        for pipe in self._pipes[:2]:
+            pipe.cut()
 
     def _kill(self) -> None:
         if self._process.returncode is None:
@@ -308,11 +372,26 @@ class Child:
         until = time.monotonic() + EXIT_WAIT_S
         while self._process.poll() is None:
             if time.monotonic() > until:
+                self._stopped = True
                 self._kill()
             time.sleep(0.005)
         # What it left behind in its group ends too; an empty group is gone, which is fine.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        if self._launch.variables:  # not walled: who left the group is still there
+            end_marked(self._mark)
+
+
+def _describe_columns(found: pa.Schema, wanted: pa.Schema) -> str:
+    if found.names != wanted.names:
+        return f"gave columns {found.names}, expected {wanted.names}"
+    pairs = zip(found, wanted, strict=True)
+    wrong = [
+        f"{want.name!r} as {gave.type}{'' if gave.nullable else ' not null'}, expected {want.type}"
+        for gave, want in pairs
+        if not gave.equals(want)
+    ]
+    return f"gave {'; '.join(wrong)}"
 
 
 def _sane(value: object) -> float | None:

@@ -39,6 +39,7 @@ from tasks.training import Trained, train_version
 from tasks.validation import Validator
 from tasks.verification import platform, verify_version
 from tasks.version_contents import Request
+from tests.tasks.stage import DAY, Stage
 
 PROJECT = Path(__file__).parents[2]
 FIRST = date(2013, 1, 1)
@@ -267,6 +268,24 @@ def change_model(job: Job) -> Callable[[str], Job]:
         return replace(job, bundle=replace(job.bundle, folder=folder))
 
     return changed
+
+
+@pytest.fixture(scope="module")
+def stage(
+    factory: Home,
+    tmp_path_factory: pytest.TempPathFactory,
+    tier: Tier,
+    left_over: Callable[[Path], list[str]],
+) -> Iterator[Stage]:
+    """Return a home whose day was scored, and grew since; the tests of a file share it."""
+    home = copy_home(factory, tmp_path_factory.mktemp("stage") / "copy")
+    with home.open_registry() as registry:
+        job = plan_job(load_champion(registry, MODEL), "production", "score")
+        stage = Stage(home, registry, job, tier, left_over)
+        assert stage.score().state == "succeeded"
+        stage.add_rows()
+        ingest(home, "flights", [DAY])
+        yield stage
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,115 @@
+"""A process killed at any step of scoring and run again is as one undisturbed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from registry.failpoints import NAMES, VARIABLE
+from registry.ingests import get_partition
+from registry.runs import list_runs, outcome_of, unsettled_runs, visible_runs
+from registry.versions import get_version
+from tasks import __file__ as package
+from tasks import lake
+from tasks.bundle import load_bundle
+from tasks.datasets import Dataset
+from tasks.digests import partition_digest
+from tasks.home import Home
+from tasks.job import Job, load_champion, plan_job
+from tasks.monitoring import read_predictions
+from tasks.sandbox import Tier
+from tasks.scoring import score_days
+from tests.tasks.conftest import MODEL, copy_home
+from tests.tasks.stage import PROCESS, Stage
+
+ROOT = Path(package).parents[1]  # where the process finds our packages
+FAILPOINTS = [name for name in NAMES if name.startswith("score: ")]
+DAYS = {name: date(2013, 1, 14) + timedelta(days=n) for n, name in enumerate(FAILPOINTS)}
+RUN_COLUMNS = ["run_id", "variant"]
+COMMITTED = FAILPOINTS.index("score: committed")
+RECORDED = FAILPOINTS.index("score: recorded")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    factory: Home,
+    tmp_path_factory: pytest.TempPathFactory,
+    tier: Tier,
+    left_over: Callable[[Path], list[str]],
+    flights: Dataset,
+) -> tuple[Stage, dict[date, str]]:
+    """Return a home, and the digest of each day's predictions by a run that nobody disturbed."""
+    home = copy_home(factory, tmp_path_factory.mktemp("failpoints") / "copy")
+    registry = home.open_registry()
+    with registry.read() as session:
+        bundle = load_bundle(registry, get_version(session, MODEL, "1.0.0"))
+    beside = plan_job(bundle, "shadow/1.0.0", "score")
+    score_days(registry, home, tier, beside, list(DAYS.values()), print)
+    digests = {day: digest_of(home, beside, day, flights) for day in DAYS.values()}
+    job = plan_job(load_champion(registry, MODEL), "production", "score")
+    return Stage(home, registry, job, tier, left_over), digests
+
+
+def digest_of(home: Home, job: Job, day: date, flights: Dataset) -> str:
+    """Return a digest of what readers see of a day, whichever run and variant made it."""
+    rows = read_predictions(home, job, job.variant, day).drop_columns(RUN_COLUMNS)
+    assert rows.num_rows > 0
+    return partition_digest(rows, flights.key)
+
+
+def keys_of(rows: pa.Table, flights: Dataset) -> list[tuple[object, ...]]:
+    return sorted(tuple(row.values()) for row in rows.select(list(flights.key)).to_pylist())
+
+
+@pytest.mark.parametrize("name", FAILPOINTS)
+def test_a_kill_at_a_failpoint_and_a_rerun_equal_no_kill(
+    undisturbed: tuple[Stage, dict[date, str]], flights: Dataset, name: str
+) -> None:
+    stage, digests = undisturbed
+    home, registry, job, day = stage.home, stage.registry, stage.job, DAYS[name]
+    model_id, version = job.bundle.version.model_id, job.bundle.version
+    command = [sys.executable, "-c", PROCESS, str(home.root), day.isoformat()]
+    settings = os.environ | {VARIABLE: name}
+    killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    before = read_predictions(home, job, "production", day)
+    assert before.num_rows == (100 if FAILPOINTS.index(name) >= COMMITTED else 0)
+    again = subprocess.run(
+        command, cwd=ROOT, timeout=120, check=True, capture_output=True, text=True
+    )
+    done = FAILPOINTS.index(name) >= RECORDED
+    assert again.stdout.splitlines()[-1].strip() == ("unchanged" if done else "succeeded")
+    stage.require_nothing_left()
+
+    rows = read_predictions(home, job, "production", day)
+    assert digest_of(home, job, day, flights) == digests[day]
+    with registry.read() as session:
+        assert unsettled_runs(session, model_id, "production", day) == []
+        (shown,) = visible_runs(session, model_id, "production", day, day).values()
+        outcome, partition = outcome_of(session, shown), get_partition(session, "flights", day)
+        runs = [run.id for run, _ in list_runs(session, version)]
+    assert rows["run_id"].unique().to_pylist() == [shown.id]
+    assert shown.partition_digest == partition.partition_digest
+    accepted = lake.read(
+        lake.open_table(lake.accepted_path(home.lake, "flights"), partition.table_version),
+        flights.schema,
+        lake.on_day("flight_date", day),
+    )
+    assert keys_of(rows, flights) == keys_of(accepted, flights)
+    assert np.isfinite(rows["probability"].to_numpy()).all()
+    assert outcome is not None
+    assert (outcome.state, outcome.rows) == ("succeeded", rows.num_rows)
+
+    table = lake.open_table(lake.predictions_path(home.lake, MODEL))
+    assert score_days(registry, home, stage.tier, job, [day], print)[0].state == "unchanged"
+    assert lake.open_table(lake.predictions_path(home.lake, MODEL)).version() == table.version()
+    with registry.read() as session:
+        assert [run.id for run, _ in list_runs(session, version)] == runs
