@@ -1,13 +1,12 @@
 """Commands that look through the registry or clean it: audit, gc."""
 
-import json
 import sys
 from dataclasses import asdict
 from datetime import timedelta
 
 import click
 
-from flows.console import out, print_facts, print_json, print_table, progress
+from flows.console import out, print_facts, print_json, print_table, progress, write_json
 from flows.place import current_home
 
 
@@ -24,7 +23,7 @@ def verify_registry(head: str | None, as_json: bool) -> int:
             found = audit(registry, head, log.info)
         except AuditError as err:
             if not as_json:
-                raise
+                raise AuditError(err.chain, err.thing, err.problem, more="") from err
             print_json(
                 {"sound": False, "chain": err.chain, "thing": err.thing, "problem": err.problem}
             )
@@ -56,6 +55,10 @@ def print_heads(as_json: bool) -> None:
         print_json([asdict(head) for head in heads])
         return
     rows = [(head.chain, head.seq, head.hash) for head in heads]
+    if not out.is_terminal:  # for a file or another program
+        for row in rows:
+            out.print(*row, markup=False)
+        return
     print_table("Heads", ["chain", "events", "hash of the last"], rows)
 
 
@@ -65,16 +68,18 @@ def print_events() -> None:
 
     with current_home().open_registry() as registry, registry.read() as session:
         for event in export_events(session):
-            sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+            sys.stdout.write(write_json(event) + "\n")
 
 
 def collect(only_plan: bool, grace_hours: float, as_json: bool) -> None:
     """Collect garbage, or say what that would remove."""
-    from registry.garbage import LEAST_GRACE, collect_garbage
+    from registry.garbage import LEAST_GRACE, MOST_GRACE, collect_garbage
 
+    least, most = (bound / timedelta(hours=1) for bound in (LEAST_GRACE, MOST_GRACE))
+    if not least <= grace_hours <= most:  # nor a NaN
+        expected = f"expected {least:g} to {most:,.0f} hours"
+        raise click.UsageError(f"--grace-hours {grace_hours:g}: {expected}.")
     grace = timedelta(hours=grace_hours)
-    if grace < LEAST_GRACE:
-        raise click.UsageError(f"--grace-hours {grace_hours:g} is too short; at least 2.")
     with current_home().open_registry() as registry:
         found = collect_garbage(registry, grace, only_plan=only_plan)
     if as_json:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flows.options import Command, Day, Moment, json_option
+from flows.options import Command, Day, Moment, Words, json_option, typed
 from flows.record_cli import COMMANDS
 
 
@@ -16,6 +16,13 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order they were written."""
         return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Return what is left for the command; bytes that are no text are wrong use."""
+        for word in args:
+            if any("\udc80" <= character <= "\udcff" for character in word):
+                raise click.UsageError(f"{word!r} is no text in UTF-8. Type it again.", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a refusal is one message and exit status 1."""
@@ -109,7 +116,7 @@ def decision_options(command: Command) -> Command:
     """Add what approve and reject share."""
     for option in (
         json_option,
-        click.option("--comment", required=True, help="Why; it is kept."),
+        click.option("--comment", type=Words(), required=True, help="Why; it is kept."),
         click.option("--code", help="The one-time code on the approver's device."),
         click.option("--by", "approver", required=True, help="Who decides."),
         click.option("--gate", required=True, type=click.Choice(["review", "go-live"])),
@@ -179,7 +186,7 @@ def retiring_options(command: Command) -> Command:
         json_option,
         click.option("--code", help="The one-time code on the device of --by."),
         click.option("--by", help="Who says so; by default the user of this machine."),
-        click.option("--reason", required=True, help="Why; it is kept."),
+        click.option("--reason", type=Words(), required=True, help="Why; it is kept."),
     ):
         command = option(command)
     return command
@@ -334,10 +341,13 @@ def show(reference: str, as_json: bool) -> None:
 @click.option("--known-at", type=Moment(), help="As the registry knew it then.")
 @json_option
 def history(model: str, at: datetime | None, known_at: datetime | None, as_json: bool) -> None:
-    """Say which version of MODEL was champion when, and who put it there."""
+    """Say which version of MODEL was champion when, and who put it there.
+
+    TIME is such as 2026-11-21T09:30, or as it is printed here; a day alone means its end.
+    """
     from flows.reading import show_champions
 
-    show_champions(model, at, known_at, as_json)
+    show_champions(model, at, known_at, as_json, typed("at") if at else "")
 
 
 @main.command()

@@ -16,6 +16,7 @@ from flows.console import (
     print_table,
     show,
 )
+from flows.evidence import print_verification
 from flows.place import current_home
 from tasks.home import Home
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
@@ -28,8 +29,14 @@ def run_demo(as_json: bool) -> None:
 
     home = current_home()
     home.require_lab()
+    home.open_registry().close()  # a wrong address is told before a server is started
     with at_server("seeding the example's database") as server:
         prepare_home(home)
+        if home.registry_is_elsewhere:
+            log.warning(
+                "the demo's approvals are names only, and go into the shared registry %s",
+                home.registry_shown,
+            )
         log.log(CHAPTER, "1. An online database: the flights of 2013, some broken on purpose")
         seeded = seed_flights(home.root / "online.db", log.info)
         from flows.lifecycle import lifecycle
@@ -39,7 +46,7 @@ def run_demo(as_json: bool) -> None:
     if as_json:
         print_json(summary)
     else:
-        print_report(summary)
+        print_report(summary, home)
 
 
 def prepare_home(home: Home) -> None:
@@ -134,6 +141,10 @@ def run_decision(
         f"{model} {version} {word}{before} at {gate} by {show(approver)} ({decided.identity}).",
         markup=False,
     )
+    if not decided.new and decided.comment != comment:
+        out.print(
+            f"The first decision stays, and its comment: {show(decided.comment)}", markup=False
+        )
     if decision == "approve":
         out.print(f"Next: pilotline release {model} {version}")
 
@@ -154,10 +165,28 @@ def run_release(
     if as_json:
         print_json(asdict(released))
     else:
+        if released.verification:
+            _print_evidence(model, version)
         out.print(f"{model} {version}: {show(released.reason)}", markup=False)
         if released.command:
             out.print(f"Next: {released.command}", markup=False)
+            _print_way_back(model, version)
     return 0 if released.state in ("champion", "waiting") else 1
+
+
+def _print_way_back(model: str, version: str) -> None:
+    """Say that the champion before needs no release."""
+    from registry.promotions import champion_before
+    from registry.reigns import reigns
+    from tasks.gates import asks_for_code
+
+    home = current_home()
+    with home.open_registry() as registry, registry.read() as session:
+        if champion_before(session, model) != version:
+            return
+        present = reigns(session, model)[-1].number
+    code = " --by NAME --code CODE" if asks_for_code(home, model, present) else ""
+    out.print(f"It was champion before: pilotline rollback {model}{code} --reason TEXT goes back.")
 
 
 def run_verify(model: str, version: str, as_json: bool) -> int:
@@ -170,11 +199,20 @@ def run_verify(model: str, version: str, as_json: bool) -> int:
     if as_json:
         print_json(asdict(verified))
     else:
-        rows = [(c.name, "passed" if c.passed else "FAILED", c.detail) for c in verified.checks]
         title = f"{model} {version} on {verified.platform}, isolation {verified.isolation}"
-        print_table(title, ["check", "verdict", "found"], rows)
-        out.print(show(verified.summary), markup=False)
+        print_verification(title, asdict(verified))
     return 0 if verified.passed else 1
+
+
+def _print_evidence(model: str, version: str) -> None:
+    """Print what go-live is decided on, out of the registry's record."""
+    from tasks.catalogue import show_version
+
+    with current_home().open_registry() as registry:
+        found = show_version(registry, model, version)["verification"]
+    if found is not None:
+        title = f"Verified on {found['platform']}, isolation {found['isolation']}"
+        print_verification(title, found)
 
 
 def run_score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
@@ -207,10 +245,13 @@ def _describe_resources(used: Mapping[str, Any]) -> list[tuple[str, object]]:
     """Return what a run used, in words with units; nothing for a day that was left as it is."""
     if not used:
         return []
-    times = "{build_s:.2f} s environment, {start_s:.2f} s start, {predict_s:.2f} s predict"
+    times = (
+        "{wall_s:.2f} s from claim to commit, of it {start_s:.2f} s start and {predict_s:.2f} s "
+        "predict; {build_s:.2f} s environment before"
+    )
     memory = "{child_peak_mib:.0f} MiB child, {parent_peak_mib:.0f} MiB parent"
     return [
-        ("time", f"{used['wall_s']:.2f} s from claim to commit; {times.format(**used)}"),
+        ("time", times.format(**used)),
         ("memory", memory.format(**used)),
         ("data", f"{used['bytes_in']:,} bytes in, {used['bytes_out']:,} bytes out"),
     ]
@@ -320,12 +361,13 @@ def _find_unchanged(model: str, day: date, shadow: str | None) -> Any:
     from registry.references import resolve
     from registry.runs import PRODUCTION
     from tasks.bundle import load_bundle
-    from tasks.job import plan_job
+    from tasks.job import check_record, plan_job
     from tasks.scoring import find_unchanged
 
     with current_home().open_registry() as registry:
         with registry.read() as session:
             version = resolve(session, model, shadow or "champion")
+        check_record(registry, version)
         variant = f"shadow/{version.number}" if shadow else PRODUCTION
         return find_unchanged(registry, plan_job(load_bundle(registry, version), variant, ""), day)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ log = logging.getLogger("pilotline")
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+BEYOND_ASCII = re.compile(r"[^\n -~]")
 CHAPTER = logging.INFO + 5  # a heading that stays on the screen
 FACT = logging.INFO + 4  # a line that stays on the screen
 COMMAND = logging.INFO + 3  # a command to copy: never broken in two
@@ -67,8 +69,13 @@ def progress(what: str) -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON on standard output, and nothing else."""
-    json.dump(value, sys.stdout, indent=2, default=_plain, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(write_json(value, indent=2) + "\n")
+
+
+def write_json(value: Any, indent: int | None = None) -> str:
+    """Return ``value`` as JSON in which letters are letters, and what a terminal obeys is not."""
+    text = json.dumps(value, indent=indent, default=_plain, ensure_ascii=False)
+    return BEYOND_ASCII.sub(_escape, text)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -126,6 +133,11 @@ def show(value: object) -> str:
 def local(text: str) -> str:
     """Return an ISO moment in the user's own zone."""
     return show(datetime.fromisoformat(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def _plain(value: Any) -> Any:

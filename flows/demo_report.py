@@ -3,16 +3,17 @@
 from typing import Any
 
 from flows.console import out, print_facts, print_table
+from tasks.home import Home
 
 
-def print_report(summary: dict[str, Any]) -> None:
+def print_report(summary: dict[str, Any], home: Home) -> None:
     """Print the summary of a lifecycle: tables, where the results lie, what to try next."""
     out.print()
     _print_data(summary)
     _print_versions(summary)
     _print_drift(summary)
     _print_challenger(summary)
-    _print_next(summary)
+    _print_next(summary, home)
 
 
 def _print_data(summary: dict[str, Any]) -> None:
@@ -73,14 +74,15 @@ def _print_challenger(summary: dict[str, Any]) -> None:
     out.print(f"Challenger {challenger['version']}: {challenger['state']['reason']}", markup=False)
 
 
-def _print_next(summary: dict[str, Any]) -> None:
+def _print_next(summary: dict[str, Any], home: Home) -> None:
     model = summary["model"]["model"]
     challenger = summary["challenger"]["version"]
     out.print()
     print_facts(
         [
-            ("registry", f"{summary['home']}/registry.db"),
-            ("predictions", f"{summary['home']}/lake/predictions/{model} (Delta table)"),
+            ("registry", home.registry_shown),
+            ("blobs", str(home.blobs)),
+            ("predictions", f"{home.lake}/predictions/{model} (Delta table)"),
             ("took", f"{summary['seconds']:.0f} s"),
         ]
     )

@@ -3,6 +3,14 @@
 from flows.console import out, print_json, print_table, show
 from flows.place import current_home
 
+TABLES = (
+    ("files", "Files", ["file", "role", "change"]),
+    ("packages", "Packages", ["package", "before", "after"]),
+    ("params", "Parameters", ["parameter", "before", "after"]),
+    ("metrics", "Metrics, each on its own held-out days", ["metric", "before", "after"]),
+    ("data", "Data", ["what", "before", "after"]),
+)
+
 
 def show_diff(model: str, before: str, after: str, as_json: bool) -> None:
     """Print the differences, the ones that decide the number first."""
@@ -13,15 +21,14 @@ def show_diff(model: str, before: str, after: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    if found["before"] == found["after"]:
+        out.print(f"{model} {found['before']} and {found['after']} are the same version.")
+        return
     part, reasons = found["step"], found["reasons"]
     out.print(
         f"{model} {found['before']} -> {found['after']}: {part} ({show('; '.join(reasons))})",
         markup=False,
     )
-    print_table("Files", ["file", "role", "change"], found["files"])
-    print_table("Packages", ["package", "before", "after"], found["packages"])
-    print_table("Parameters", ["parameter", "before", "after"], found["params"])
-    print_table(
-        "Metrics, each on its own held-out days", ["metric", "before", "after"], found["metrics"]
-    )
-    print_table("Data", ["what", "before", "after"], found["data"])
+    for key, title, columns in TABLES:
+        if found[key]:
+            print_table(title, columns, found[key])

@@ -5,7 +5,7 @@ import platform
 import shutil
 import sqlite3
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from tempfile import TemporaryDirectory
 
 from flows.console import print_json, print_table
@@ -45,6 +45,7 @@ def run_doctor(as_json: bool) -> int:
             ("disk", False, _disk),
         )
     ]
+    findings = tell_once(findings)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -60,6 +61,20 @@ def _try(what: str, needed: bool, probe: Callable[[Home], str], home: Home) -> F
         return Finding(what, True, needed, probe(home))
     except Exception as err:  # a doctor reports whatever ails
         return Finding(what, False, needed, str(err).splitlines()[0])
+
+
+def tell_once(findings: list[Finding]) -> list[Finding]:
+    """Return the findings with each trouble told where it was first found."""
+    told: dict[str, str] = {}
+    for finding in findings:
+        if not finding.works:
+            told.setdefault(finding.detail, finding.what)
+    return [
+        replace(finding, detail=f"not tried: {told[finding.detail]} does not work")
+        if told.get(finding.detail, finding.what) != finding.what
+        else finding
+        for finding in findings
+    ]
 
 
 def _python(home: Home) -> str:

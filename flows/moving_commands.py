@@ -29,12 +29,16 @@ def run_export(model: str, path: Path, with_wheels: bool, as_json: bool) -> None
     )
 
 
-def run_import(path: Path, as_json: bool) -> None:
+def run_import(path: Path, by: str | None, code: str | None, as_json: bool) -> None:
     """Import a model and print what came, or that it is here already."""
-    from registry.importing import import_model
+    import getpass
 
-    with current_home().open_registry() as registry, progress(f"importing {path.name}"):
-        imported = import_model(registry, path)
+    from registry.approvers import Presence
+    from tasks.gates import bring_model
+
+    who = by or getpass.getuser()
+    with progress(f"importing {path.name}"):
+        imported = bring_model(current_home(), path, who, Presence(who, code) if code else None)
     if as_json:
         print_json(imported)
         return

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from flows.at_server import announce
 from flows.console import err, out, print_json, print_table, show
@@ -10,6 +11,9 @@ from flows.place import current_home
 from registry.approvers import Presence
 from registry.outbox import Delivery
 from registry.vault import Vault
+
+if TYPE_CHECKING:
+    from registry.consumers import Consumer
 
 
 def add_approver(name: str, by: str | None, code: str | None) -> None:
@@ -24,7 +28,7 @@ def add_approver(name: str, by: str | None, code: str | None) -> None:
     out.print(f"{show(name)} is enrolled. Scan this with an authenticator now:", markup=False)
     _print_qr(uri)
     out.print(uri, markup=False)
-    out.print("It is shown once and kept nowhere; clear the screen afterwards.")
+    out.print("It is shown only now; the registry keeps it encrypted. Clear the screen afterwards.")
     if not any(name in names for names in home.load_policy().approvers.values()):
         err.print(f"The policy opens no gate to {show(name)} yet: {home.policy_path}", markup=False)
 
@@ -81,7 +85,7 @@ def drop_approver(name: str, by: str, code: str) -> None:
 def put_consumer(model: str, name: str, contact: str, needs: str) -> None:
     """Add a consumer and say whether it can take the champion."""
     from registry.aliases import CHAMPION, get_alias
-    from registry.consumers import NewConsumer, add_consumer
+    from registry.consumers import Consumer, NewConsumer, add_consumer
     from registry.events import latest_event
     from registry.models import get_model
     from registry.versions import ModelVersion
@@ -90,15 +94,23 @@ def put_consumer(model: str, name: str, contact: str, needs: str) -> None:
     announce(home)
     with home.open_registry() as registry, registry.write() as session:
         before = latest_event(session, get_model(session, model).id)
+        was = _facts_of(session.get(Consumer, (get_model(session, model).id, name)))
         consumer = add_consumer(session, model, NewConsumer(name, contact, needs))
         already = latest_event(session, consumer.model_id) is before
         alias = get_alias(session, consumer.model_id, CHAMPION)
         champion = session.get_one(ModelVersion, alias.version_id).number if alias else None
         fits = champion is None or consumer.takes(champion)
+        now = _facts_of(consumer)
     word = "is told already" if already else "is told"
     out.print(f"{show(name)} {word} of changes to {model}.", markup=False)
+    if was and was != now:
+        out.print(f"It was {show(was)}; is now {show(now)}.", markup=False)
     if not fits:
         err.print(f"The champion {champion} does not fit {show(needs)}.", markup=False)
+
+
+def _facts_of(consumer: "Consumer | None") -> str:
+    return f"{consumer.contact}, {consumer.needs or 'any version'}" if consumer else ""
 
 
 def show_consumers(model: str, as_json: bool) -> None:

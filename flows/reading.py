@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from flows.console import local, out, print_facts, print_json, print_table, show
+from flows.evidence import print_verification
 from flows.place import current_home
 
 SHOWN_RUNS = 7  # on a screen; --json gives all
@@ -24,7 +25,7 @@ def list_models(as_json: bool) -> None:
     rows = [
         (
             model["model"],
-            model["champion"],
+            _champion(model),
             len(model["versions"]),
             model["last_scored"],
             model["owner"],
@@ -34,6 +35,14 @@ def list_models(as_json: bool) -> None:
     ]
     columns = ["model", "champion", "versions", "last scored", "owner", "what it is for"]
     print_table("Models", columns, rows)
+
+
+def _champion(model: dict[str, Any]) -> str | None:
+    """Return the champion's number, and what keeps it from running."""
+    if model["champion_status"] in (None, "approved"):
+        number: str | None = model["champion"]
+        return number
+    return f"{model['champion']} ({model['champion_status']})"
 
 
 def show_reference(text: str, as_json: bool) -> None:
@@ -57,7 +66,12 @@ def show_reference(text: str, as_json: bool) -> None:
 
 
 def _print_model(found: dict[str, Any]) -> None:
-    print_facts((name, found[name]) for name in ("model", "description", "owner", "champion"))
+    print_facts(
+        [
+            *((name, found[name]) for name in ("model", "description", "owner")),
+            ("champion", _champion(found)),
+        ]
+    )
     rows = [
         (
             version["version"],
@@ -79,14 +93,14 @@ def _print_version(found: dict[str, Any]) -> None:
     print_facts(
         [
             ("version", f"{found['model']} {found['version']}"),
-            ("status", found["status"]),
+            ("status", _say_status(found["status"], found["status_change"])),
             ("aliases", ", ".join(found["aliases"]) or "-"),
             ("digest", found["digest"]),
             ("number because", found["reason"]),
             ("author", found["author"]),
             ("registered", local(found["recorded_at"])),
             ("interpreter", f"{found['interpreter']} on {found['platform']}"),
-            ("verification", verification["summary"] if verification else "not passed yet"),
+            ("verification", _verdict(verification)),
         ]
     )
     out.print()
@@ -97,6 +111,9 @@ def _print_version(found: dict[str, Any]) -> None:
     ]
     columns = ["gate", "decision", "by", "identity", "when", "comment"]
     print_table("Decisions", columns, approvals)
+    if verification:
+        place = f"{verification['platform']}, isolation {verification['isolation']}"
+        print_verification(f"Verification on {place}", verification)
     print_table("Metrics on the held-out days", ["metric", "value"], found["metrics"].items())
     learned = []
     for dataset, table in found["learned_from"].items():
@@ -114,23 +131,45 @@ def _print_version(found: dict[str, Any]) -> None:
     print_table(title, ["run", "date", "variant", "state", "rows", "isolation"], runs)
 
 
+def _verdict(verification: dict[str, Any] | None) -> str:
+    if verification is None:
+        return "not done yet"
+    return "passed" if verification["passed"] else "FAILED"
+
+
+def _say_status(status: str, change: dict[str, Any] | None) -> str:
+    """Return a status with who gave it, when and why; approvals have a table of their own."""
+    if change is None or status == "approved":
+        return status
+    by = f"{change['by']} ({change['identity']})"
+    return f"{status} since {local(change['recorded_at'])} by {by}: {change['reason']}"
+
+
 def show_champions(
-    model: str, at: datetime | None, known_at: datetime | None, as_json: bool
+    model: str, at: datetime | None, known_at: datetime | None, as_json: bool, typed: str = ""
 ) -> None:
-    """Print who was champion when."""
+    """Print who was champion when; ``typed`` is ``at`` in the user's words."""
+    from registry.errors import NoChampionError
     from tasks.catalogue import show_history
 
     with current_home().open_registry() as registry:
-        found = show_history(registry, model, at, known_at)
+        try:
+            found = show_history(registry, model, at, known_at)
+        except NoChampionError as err:
+            known = show_history(registry, model, None, known_at)
+            first = min(known, key=lambda reign: str(reign["effective_from"]), default=None)
+            began = f"{first['version']}, from {local(first['effective_from'])}" if first else ""
+            raise NoChampionError(model, typed, began) from err
     if as_json:
         print_json(found)
         return
     if not found:
-        out.print(f"No version of {model} was promoted.", markup=False)
+        then = f" that was known at {show(known_at)}" if known_at else ""
+        out.print(f"No promotion of {model} is on record{then}.", markup=False)
         return
     rows = [
         (
-            reign["version"],
+            reign["version"] + _since(reign["revoked_since"]),
             local(reign["effective_from"]) + (" (backdated)" if reign["backdated"] else ""),
             reign["previous"],
             reign["kind"] + (f": {reign['reason']}" if reign["reason"] else ""),
@@ -141,6 +180,10 @@ def show_champions(
     ]
     columns = ["champion", "from", "before", "how", "approved by", "digest"]
     print_table(f"Champions of {model}", columns, rows)
+
+
+def _since(revoked: str | None) -> str:
+    return f" (revoked since {local(revoked)})" if revoked else ""
 
 
 def trace_key(model: str, day: Any, key: str, as_json: bool) -> None:

@@ -191,12 +191,18 @@ def export(model: str, out: Path, with_wheels: bool, as_json: bool) -> None:
 
 @click.command("import")
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.option("--by", help="Who brings it; by default the user of this machine.")
+@click.option("--code", help="The one-time code on the device of --by, where the policy asks.")
 @json_option
-def import_(path: Path, as_json: bool) -> None:
-    """Bring a model that was exported to PATH into this registry, or refuse it whole."""
+def import_(path: Path, by: str | None, code: str | None, as_json: bool) -> None:
+    """Bring a model that was exported to PATH into this registry, or refuse it whole.
+
+    Its champion comes along, on the approvals it had: where the policy asks for one-time codes,
+    an enrolled approver vouches for it.
+    """
     from flows.moving_commands import run_import
 
-    run_import(path, as_json)
+    run_import(path, by, code, as_json)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 import getpass
 from dataclasses import asdict
+from datetime import date
 
 from flows.at_server import announce
 from flows.console import out, print_json, print_table, show
@@ -9,7 +10,8 @@ from flows.people_commands import deliver_due
 from flows.place import current_home
 from registry.approvers import Presence
 from registry.statuses import Retired
-from tasks.gates import retire_version, roll_back
+from tasks.gates import asks_for_code, retire_version, roll_back
+from tasks.home import Home
 
 
 def run_rollback(model: str, reason: str, by: str | None, code: str | None, as_json: bool) -> None:
@@ -22,9 +24,23 @@ def run_rollback(model: str, reason: str, by: str | None, code: str | None, as_j
         print_json(asdict(reign))
         return
     out.print(f"{model} {reign.number} is champion again, no longer {reign.previous}.")
-    out.print(
-        f"Next: pilotline backfill {model} --start D --end D --using champion --plan", markup=False
-    )
+    days = _days_of(home, model, str(reign.previous))
+    if not days:
+        out.print(f"Nothing to score again: no production day shows {reign.previous}.")
+        return
+    span = f"--start {days[0]} --end {days[-1]}"
+    out.print(f"Next: pilotline backfill {model} {span} --using champion --plan", markup=False)
+
+
+def _days_of(home: Home, model: str, number: str) -> list[date]:
+    """Return the days of production of which readers see predictions of a version."""
+    from registry.runs import PRODUCTION
+    from registry.statuses import shown_partitions
+    from registry.versions import get_version
+
+    with home.open_registry() as registry, registry.read() as session:
+        shown = shown_partitions(session, get_version(session, model, number))
+    return [day for variant, day, _ in shown if variant == PRODUCTION]
 
 
 def run_retire(
@@ -48,18 +64,53 @@ def run_retire(
     word = "is" if retired.new else "was already"
     out.print(f"{model} {version} {word} {status}.", markup=False)
     if status == "revoked":
-        _print_consequences(model, retired)
+        _print_consequences(home, model, version, retired)
+    _print_told(home, model, version, retired)
 
 
-def _print_consequences(model: str, retired: Retired) -> None:
+def _print_consequences(home: Home, model: str, version: str, retired: Retired) -> None:
     if retired.was_champion:
         out.print("It is champion: nothing of the model is scored until there is another.")
-        out.print(f"Next: pilotline rollback {model} --reason TEXT", markup=False)
-    columns = ["variant", "date", "run"]
-    title = f"Predictions that came from it: {len(retired.partitions)} partitions"
-    print_table(title, columns, retired.partitions)
-    told = ", ".join(retired.consumers) or "nobody is registered as a consumer"
-    out.print(f"Told: {show(told)}", markup=False)
+        out.print(f"Next: {_say_way_out(home, model, version)}", markup=False)
+    count = len(retired.partitions)
+    if not count:
+        out.print("No predictions that readers see came from it.")
+        return
+    title = f"Predictions that came from it: {count} partition{'' if count == 1 else 's'}"
+    print_table(title, ["variant", "date", "run"], retired.partitions)
+
+
+def _say_way_out(home: Home, model: str, version: str) -> str:
+    """Return the command that gives the model another champion."""
+    from registry.promotions import champion_before
+
+    with home.open_registry() as registry, registry.read() as session:
+        before = champion_before(session, model)
+    if before is None:
+        return f"pilotline release {model} VERSION (no champion before it to roll back to)"
+    code = " --by NAME --code CODE" if asks_for_code(home, model, version) else ""
+    return f"pilotline rollback {model}{code} --reason TEXT"
+
+
+def _print_told(home: Home, model: str, version: str, retired: Retired) -> None:
+    """Say who was told and who is not yet, as the outbox has it after the tries just made."""
+    from registry.statuses import told_of
+    from registry.versions import get_version
+
+    with home.open_registry() as registry, registry.read() as session:
+        messages = told_of(session, get_version(session, model, version))
+    if not messages:
+        if retired.new and retired.status != "archived":
+            out.print("Nobody is to be told: nobody is registered as a consumer.")
+        return
+    told = [message.consumer for message in messages if message.sent_at]
+    waiting = [message.consumer for message in messages if not message.sent_at]
+    if told:
+        word = "Told" if retired.new else "Told before"
+        out.print(f"{word}: {show(', '.join(told))}", markup=False)
+    if waiting:
+        names = show(", ".join(waiting))
+        out.print(f"To be told: {names} (see 'pilotline notify')", markup=False)
 
 
 def run_alias(model: str, name: str, version: str | None) -> None:

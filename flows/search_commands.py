@@ -21,9 +21,9 @@ def run_search(asked: Mapping[str, Any], metrics: Sequence[str], as_json: bool) 
         as_json: whether to print JSON.
 
     Raises:
-        click.UsageError: a bound is none.
+        click.UsageError: a bound is none, or of a metric that no model has.
     """
-    from registry.search import Query, parse_bound, search_models
+    from registry.search import Query, known_metrics, parse_bound, search_models
 
     try:
         bounds = tuple(parse_bound(written) for written in metrics)
@@ -32,6 +32,11 @@ def run_search(asked: Mapping[str, Any], metrics: Sequence[str], as_json: bool) 
     query = Query(**asked, metrics=bounds)
     with current_home().open_registry() as registry:
         page = search_models(registry, query)
+        known = known_metrics(registry) if bounds and not page.total else []
+    for bound in bounds:
+        if known and bound.metric not in known:
+            listed = ", ".join(known)
+            raise click.UsageError(f"No model has a metric {bound.metric!r}; known: {listed}.")
     if as_json:
         print_json({"total": page.total, "page": query.page, "models": page.hits})
     else:

@@ -7,7 +7,7 @@ from registry.base import Base
 from registry.errors import AliasError, ConflictError, NameRefusedError
 from registry.events import Event, append_event
 from registry.names import check_name
-from registry.versions import ModelVersion, status_of
+from registry.versions import ModelVersion, standing_of
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -97,7 +97,7 @@ def set_alias(session: Session, name: str, version: ModelVersion) -> None:
         AliasError: the name is protected or odd, or the version is out of use.
     """
     _check_alias(name)
-    status = status_of(session, version)
+    status = standing_of(session, version)
     if status in ("revoked", "archived"):
         raise AliasError(name, f"version {version.number} is {status}", "Point at another one.")
     current = get_alias(session, version.model_id, name)

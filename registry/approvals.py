@@ -1,6 +1,6 @@
 """Approvals and rejections: who decided what at which gate, bound to digest and policy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from registry.base import Base, UtcDateTime, now
 from registry.canonical import digest_json
 from registry.errors import ApprovalError
 from registry.events import append_event
+from registry.names import same_person
 from registry.policy import GATES, IDENTITIES, Policy
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, set_status, status_of
@@ -90,13 +91,13 @@ def decide(
         ApprovalError: the person, the gate or the moment is wrong.
     """
     version = get_version(session, name, number)
-    _check_person(name, version, said, policy)
+    said = _check_person(name, version, said, policy)
     _check_identity(name, version, said, policy)
     last = latest_decision(session, version, said.gate)
     again = last is not None and _says_same(last, said)
     if last and again and (said.decision == "reject" or is_live(session, last, policy)):
         return last, False
-    _check_moment(session, name, version, said)
+    _check_moment(session, name, version, said, policy)
     if said.decision == "approve":
         _check_distinct(session, name, version, said, policy)
     approval = Approval(
@@ -156,7 +157,7 @@ def is_live(session: Session, approval: Approval, policy: Policy) -> bool:
         approval.decision == "approve"
         and used is None
         and now() < expires_at(approval, policy)
-        and approval.approver in policy.approvers[approval.gate]
+        and policy.approver(approval.gate, approval.approver) is not None
         and approval.policy_digest == policy.digest()
         and _still_enrolled(session, approval)
     )
@@ -175,10 +176,11 @@ def expires_at(approval: Approval, policy: Policy) -> datetime:
 
 
 def _says_same(last: Approval, said: Decision) -> bool:
-    return (last.decision, last.approver) == (said.decision, said.approver)
+    return last.decision == said.decision and same_person(last.approver, said.approver)
 
 
-def _check_person(name: str, version: ModelVersion, said: Decision, policy: Policy) -> None:
+def _check_person(name: str, version: ModelVersion, said: Decision, policy: Policy) -> Decision:
+    """Return what was said, by the name that the policy writes."""
     if said.gate not in GATES or said.decision not in DECISIONS:
         raise ApprovalError(
             name,
@@ -187,7 +189,15 @@ def _check_person(name: str, version: ModelVersion, said: Decision, policy: Poli
             f"{said.decision!r} at {said.gate!r} is no decision at a gate",
             f"Expected one of {DECISIONS} at one of {GATES}.",
         )
-    if said.approver.casefold() == version.author.casefold():
+    if said.decision == "reject" and not said.comment.strip():
+        raise ApprovalError(
+            name,
+            version.number,
+            said.gate,
+            "a rejection without a reason",
+            "Say in the comment what is wrong.",
+        )
+    if same_person(said.approver, version.author):
         raise ApprovalError(
             name,
             version.number,
@@ -195,15 +205,16 @@ def _check_person(name: str, version: ModelVersion, said: Decision, policy: Poli
             f"{said.approver!r} is the author of this version",
             "Ask somebody else on the list of approvers.",
         )
-    allowed = policy.approvers[said.gate]
-    if said.approver not in allowed:
+    listed = policy.approver(said.gate, said.approver)
+    if listed is None:
         raise ApprovalError(
             name,
             version.number,
             said.gate,
             f"{said.approver!r} is no approver here",
-            f"The policy names: {', '.join(allowed)}.",
+            f"The policy names: {', '.join(policy.approvers[said.gate])}.",
         )
+    return replace(said, approver=listed)
 
 
 def _check_identity(name: str, version: ModelVersion, said: Decision, policy: Policy) -> None:
@@ -217,7 +228,9 @@ def _check_identity(name: str, version: ModelVersion, said: Decision, policy: Po
         )
 
 
-def _check_moment(session: Session, name: str, version: ModelVersion, said: Decision) -> None:
+def _check_moment(
+    session: Session, name: str, version: ModelVersion, said: Decision, policy: Policy
+) -> None:
     status = status_of(session, version)
     if status not in ("registered", "approved"):
         raise ApprovalError(
@@ -250,9 +263,14 @@ def _check_moment(session: Session, name: str, version: ModelVersion, said: Deci
             raise ApprovalError(
                 name, version.number, said.gate, "the review has not approved it", advance
             )
-        if passed_verification(session, version) is None:
+        passed = passed_verification(session, version)
+        if passed is None:
             raise ApprovalError(
                 name, version.number, said.gate, "deployment verification has not passed", advance
+            )
+        if not policy.takes_isolation(passed.isolation):
+            raise ApprovalError(
+                name, version.number, said.gate, policy.isolation_gap(passed.isolation), advance
             )
 
 
@@ -268,7 +286,7 @@ def _check_distinct(
         return
     other = next(gate for gate in GATES if gate != said.gate)
     given = live_approval(session, version, other, policy)
-    if given and given.approver.casefold() == said.approver.casefold():
+    if given and same_person(given.approver, said.approver):
         raise ApprovalError(
             name,
             version.number,

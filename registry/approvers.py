@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from registry.base import Base, UtcDateTime, now
 from registry.errors import ApproverError, WrongCodeError
 from registry.events import Event, append_event
+from registry.names import MAX_PERSON, is_person, same_person
 from registry.store import Registry
 from registry.vault import Vault
 
@@ -19,7 +20,6 @@ STEP_S = 30  # RFC 6238 section 5.2: the recommended time step
 DRIFT_STEPS = 1  # RFC 6238 section 5.2: at most one step either way, for clocks and slow typing
 MAX_WRONG = 5  # of a million codes, three of which are right at any time
 WRONG_WINDOW = timedelta(minutes=15)
-MAX_NAME = 200
 Done = TypeVar("Done")
 
 
@@ -29,11 +29,15 @@ class Approver(Base):
     __tablename__ = "approver"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(MAX_NAME), index=True)
+    name: Mapped[str] = mapped_column(String(MAX_PERSON), index=True)
     secret: Mapped[str] = mapped_column(Text)  # encrypted, see registry/vault.py
     event_id: Mapped[int] = mapped_column(ForeignKey("event.id"))
     removed_by_event: Mapped[int | None] = mapped_column(ForeignKey("event.id"))
     last_counter: Mapped[int] = mapped_column(Integer)  # time step of the last accepted code
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether ``name`` means this person."""
+        return same_person(self.name, name)
 
 
 class CodeAttempt(Base):
@@ -56,7 +60,7 @@ class Presence:
 
 
 def enrol(registry: Registry, vault: Vault, name: str, by: Presence | None) -> str:
-    """Enrol an approver and return the otpauth URI, which is shown once and kept nowhere.
+    """Enrol an approver and return the otpauth URI, shown once; the secret is kept encrypted.
 
     The first needs nobody; from then on an enrolled approver must show presence.
 
@@ -66,14 +70,14 @@ def enrol(registry: Registry, vault: Vault, name: str, by: Presence | None) -> s
     """
     import pyotp
 
-    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
-        raise ApproverError(name, "no name", f"Expected 1 to {MAX_NAME} printable characters.")
+    name = name.strip()
+    if not is_person(name):
+        raise ApproverError(name, "no name", f"Expected 1 to {MAX_PERSON} printable characters.")
     secret = pyotp.random_base32()
     sealed = vault.seal(name, secret)
 
     def add(session: Session) -> None:
-        known = next(iter(_active(session, name)), None)
-        if known is not None:
+        if _find(session, name) is not None:
             raise ApproverError(
                 name, "enrolled already", "Remove it first to give it a new secret."
             )
@@ -109,7 +113,7 @@ def remove_approver(registry: Registry, vault: Vault, name: str, by: Presence) -
     """
 
     def remove(session: Session) -> None:
-        approver = _get(session, name)
+        approver = _get(session, name, "'pilotline approvers list' says who is.")
         if len(list_approvers(session)) == 1:
             raise ApproverError(
                 name,
@@ -164,43 +168,51 @@ def list_approvers(session: Session) -> list[tuple[Approver, datetime]]:
 
 def enrolled_since(session: Session, name: str) -> datetime | None:
     """Return since when ``name`` is an approver without a break, None if it is none; reads only."""
-    return next((since for found, since in list_approvers(session) if found.name == name), None)
+    enrolled = list_approvers(session)
+    return min((since for who, since in enrolled if who.is_called(name)), default=None)
 
 
-def _active(session: Session, name: str) -> list[Approver]:
-    """Return who is enrolled under ``name``, whatever its case; one person has one name."""
-    return [a for a, _ in list_approvers(session) if a.name.casefold() == name.casefold()]
+def _find(session: Session, name: str) -> Approver | None:
+    """Return who is enrolled under ``name``, however it is typed; one person has one name."""
+    enrolled = [who for who, _ in list_approvers(session) if who.is_called(name)]
+    # Of two whom an earlier release took for two people, each is found by the exact name.
+    return next((who for who in enrolled if who.name == name), enrolled[0] if enrolled else None)
 
 
-def _get(session: Session, name: str) -> Approver:
-    for approver, _ in list_approvers(session):
-        if approver.name == name:
-            return approver
+def _get(session: Session, name: str, remedy: str = "") -> Approver:
+    approver = _find(session, name)
+    if approver is not None:
+        return approver
     enrolled = ", ".join(approver.name for approver, _ in list_approvers(session)) or "nobody yet"
     raise ApproverError(
         name,
         f"not enrolled; enrolled: {enrolled}",
-        f"Add it with 'pilotline approvers add {name}'.",
+        remedy or f"Add it with 'pilotline approvers add {name}'.",
     )
 
 
 def _note_attempt(session: Session, by: Presence) -> tuple[int, int]:
-    approver, moment = _get(session, by.approver), now()
-    recent = CodeAttempt.at > moment - WRONG_WINDOW
-    wrong = session.execute(
-        select(func.count(), func.min(CodeAttempt.at)).where(
-            CodeAttempt.approver_id == approver.id, recent
-        )
-    ).one()
-    if wrong[0] >= MAX_WRONG:
-        until = f"{wrong[1] + WRONG_WINDOW:%H:%M:%S} UTC"
+    approver = _get(session, by.approver)
+    wrong, first = _count_tries(session, approver)
+    if wrong >= MAX_WRONG:
+        until = f"{first + WRONG_WINDOW:%H:%M:%S} UTC"
         raise WrongCodeError(
-            approver.name, f"{wrong[0]} were wrong lately", f"Wait until {until}, then try again."
+            approver.name, f"{wrong} were wrong lately", f"Wait until {until}, then try again."
         )
-    attempt = CodeAttempt(approver_id=approver.id, at=moment)
+    attempt = CodeAttempt(approver_id=approver.id, at=now())
     session.add(attempt)
     session.flush()
     return attempt.id, approver.id
+
+
+def _count_tries(session: Session, approver: Approver) -> tuple[int, datetime]:
+    """Return how many codes were tried lately and not accepted, and when the first of them was."""
+    moment = now()
+    counted = select(func.count(), func.min(CodeAttempt.at)).where(
+        CodeAttempt.approver_id == approver.id, CodeAttempt.at > moment - WRONG_WINDOW
+    )
+    count, first = session.execute(counted).one()
+    return count, first or moment
 
 
 def _use_code(session: Session, vault: Vault, by: Presence) -> None:
@@ -210,9 +222,9 @@ def _use_code(session: Session, vault: Vault, by: Presence) -> None:
     approver = _get(session, by.approver)
     totp = pyotp.TOTP(vault.open(approver.name, approver.secret), interval=STEP_S)
     present = totp.timecode(by.at or now())
-    code = by.code.replace(" ", "")
+    code = by.code.replace(" ", "").encode("utf-8", "replace")
     for counter in range(present - DRIFT_STEPS, present + DRIFT_STEPS + 1):
-        if hmac.compare_digest(totp.generate_otp(counter).encode(), code.encode()):
+        if hmac.compare_digest(totp.generate_otp(counter).encode(), code):
             if counter <= approver.last_counter:
                 raise WrongCodeError(
                     approver.name, "it was used before", "Wait for the next one on the device."
@@ -220,6 +232,9 @@ def _use_code(session: Session, vault: Vault, by: Presence) -> None:
             approver.last_counter = counter
             session.flush()
             return
+    left = MAX_WRONG - _count_tries(session, approver)[0]
     raise WrongCodeError(
-        approver.name, "it is wrong", "Type the six digits that the device shows now."
+        approver.name,
+        f"it is wrong; {left or 'no'} {'try' if left == 1 else 'tries'} left",
+        "Type the six digits that the device shows now.",
     )

@@ -31,7 +31,7 @@ class Caps:
     member_bytes: int = 4 << 30
     total_bytes: int = 64 << 30
     ratio: int = 200  # unpacked to packed; deflate itself reaches 1032
-    json_bytes: int = 256 << 20
+    json_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """The declarative base of every table, and the column types they share."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, MetaData
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
+
+from registry.errors import GarbledError
 
 WRITERS_LOCK = 0x70696C6F74  # any number, the same in every process: PostgreSQL's advisory lock
 
@@ -30,6 +33,23 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         moment: datetime = value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], datetime | None] | None:
+        """Return what reads a stored moment; SQLite keeps texts, which somebody may have edited."""
+        read = super().result_processor(dialect, coltype)
+        if read is None:
+            return None
+
+        def process(value: Any) -> datetime | None:
+            try:
+                return read(value)
+            except (ValueError, TypeError) as err:
+                found = f"expected a date and time, found {str(value)[:40]!r}"
+                raise GarbledError("registry", "A moment", found) from err
+
+        return process
 
 
 class Base(DeclarativeBase):

@@ -76,8 +76,15 @@ class BlobStore(Protocol):
         """Give every stored blob, in no order; foreign and unfinished files are passed over."""
         ...
 
-    def delete(self, digest: str) -> None:
-        """Remove what is stored under ``digest``; nothing there is no error."""
+    def delete(self, digest: str, before: datetime | None = None) -> bool:
+        """Remove what is stored under ``digest`` and tell whether it did.
+
+        Nothing there is no error.
+
+        Args:
+            digest: of the blob.
+            before: where given, what was put then or later stays.
+        """
         ...
 
     def check(self) -> None:

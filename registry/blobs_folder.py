@@ -3,9 +3,12 @@
 import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from errno import EINVAL, ELOOP, ENOTDIR, ENXIO
 from pathlib import Path
 from secrets import token_hex
+from stat import S_ISREG
 from tempfile import TemporaryFile
+from typing import BinaryIO
 
 from registry.blobs import DIGEST, StoredBlob, checked, do_at_once, require_digest
 from registry.canonical import digest_bytes
@@ -49,17 +52,24 @@ class FolderBlobs:
         """Return the bytes of ``digest``, hashed again.
 
         Raises:
-            MissingBlobError: nothing is stored under ``digest``.
+            MissingBlobError: nothing is stored under ``digest``, or something that is no file.
             DigestMismatchError: the stored bytes are damaged.
+            StoreError: the file cannot be read.
         """
         try:
-            return checked(digest, self._path(digest).read_bytes())
+            with _open(self._path(digest)) as file:
+                return checked(digest, file.read())
         except FileNotFoundError as err:
             raise MissingBlobError(digest) from err
+        except _NoFileError as err:
+            raise MissingBlobError(digest, "is no plain file in the blob store") from err
+        except OSError as err:
+            raise self._refusal(f"cannot read blob {digest[:12]}", err) from err
 
     def has(self, digest: str) -> bool:
-        """Tell whether something is stored under ``digest``."""
-        return self._path(digest).is_file()
+        """Tell whether a file is stored under ``digest``."""
+        facts = _look_at(self._path(digest))
+        return facts is not None and S_ISREG(facts.st_mode)
 
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Return those of ``digests`` under which nothing is stored."""
@@ -70,23 +80,39 @@ class FolderBlobs:
         for path in self.root.glob("??/*"):
             if not DIGEST.fullmatch(path.name) or path.parent.name != path.name[:2]:
                 continue
-            try:
-                facts = path.lstat()
-            except FileNotFoundError:  # deleted since the folder was read
+            facts = _look_at(path)
+            if facts is None or not S_ISREG(facts.st_mode):  # deleted meanwhile, or never put
                 continue
-            stored_at = datetime.fromtimestamp(facts.st_mtime, UTC)
-            yield StoredBlob(path.name, facts.st_size, stored_at)
+            yield StoredBlob(path.name, facts.st_size, _stored_at(facts))
 
-    def delete(self, digest: str) -> None:
-        """Remove what is stored under ``digest``; nothing there is no error.
+    def delete(self, digest: str, before: datetime | None = None) -> bool:
+        """Remove what is stored under ``digest`` and tell whether it did.
+
+        Args:
+            digest: of the blob.
+            before: where given, what was put then or later stays.
 
         Raises:
             StoreError: the folder cannot be written.
         """
+        path = self._path(digest)
+        facts = _look_at(path)
+        if facts is None or (before and _stored_at(facts) >= before):
+            return False
+        aside = path.with_name(f".gone-{token_hex(8)}")
         try:
-            self._path(digest).unlink(missing_ok=True)
+            # From here on a put does not find it, and writes it anew. One that found it before has
+            # by now made it young, or will see that its file went.
+            path.rename(aside)
+            if before and _stored_at(aside.lstat()) >= before:
+                aside.rename(path)
+                return False
+            aside.unlink()
+        except FileNotFoundError:  # another process was faster
+            return False
         except OSError as err:
             raise self._refusal("cannot delete a blob", err) from err
+        return True
 
     def check(self) -> None:
         """Prove that the folder can be written, and leave nothing behind in it.
@@ -122,15 +148,56 @@ class FolderBlobs:
         )
 
 
+class _NoFileError(OSError):
+    """A link, a folder, a pipe or a device lies where a file should."""
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open the plain file at ``path``; whatever else is there is neither followed nor waited for.
+
+    Raises:
+        _NoFileError: it is none.
+        OSError: it is not there, or cannot be opened.
+    """
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as err:
+        if err.errno in (ELOOP, ENOTDIR, ENXIO):  # a link; below a file; a socket
+            raise _NoFileError(err.errno, err.strerror) from err
+        raise
+    if not S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise _NoFileError(EINVAL, "no plain file")
+    return open(opened, "rb")
+
+
+def _look_at(path: Path) -> os.stat_result | None:
+    """Return the facts of what is at ``path`` itself, None where nothing is or can be."""
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as err:
+        if err.errno == ELOOP:
+            return None
+        raise
+
+
+def _stored_at(facts: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(facts.st_mtime, UTC)
+
+
 def _refresh(path: Path, digest: str) -> bool:
     """Tell whether ``path`` holds sound bytes, and make it young for garbage collection."""
     try:
-        if digest_bytes(path.read_bytes()) != digest:
-            return False
-        os.utime(path)
-    except (FileNotFoundError, PermissionError):  # deleted meanwhile, or another user's file
+        with _open(path) as file:
+            if digest_bytes(file.read()) != digest:
+                return False
+            os.utime(file.fileno())
+            # Garbage collection may have put it aside, and not seen that it is young now.
+            return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except (FileNotFoundError, PermissionError, _NoFileError):  # gone, another user's, or none
         return False
-    return True
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -115,15 +115,33 @@ class S3Blobs:
                         stored_at = found["LastModified"].astimezone(UTC)
                         yield StoredBlob(digest, found["Size"], stored_at)
 
-    def delete(self, digest: str) -> None:
-        """Remove what is stored under ``digest``; nothing there is no error.
+    def delete(self, digest: str, before: datetime | None = None) -> bool:
+        """Remove what is stored under ``digest`` and tell whether it did.
+
+        S3 has no deletion that asks for the time as well: what is put again in the moment between
+        the look at its time and its deletion is lost.
+
+        Args:
+            digest: of the blob.
+            before: where given, what was put then or later stays.
 
         Raises:
             StoreError: the bucket cannot be written.
         """
+        from botocore.exceptions import ClientError
+
         key = self._key(digest)
         with worded(self.address):
+            try:
+                found = self._client.head_object(Bucket=self.bucket, Key=key)
+            except ClientError as err:
+                if status_of(err) != 404:
+                    raise
+                return False
+            if before is not None and found["LastModified"] >= before:
+                return False
             self._client.delete_object(Bucket=self.bucket, Key=key)
+        return True
 
     def check(self) -> None:
         """Prove that the bucket can be written and refuses to overwrite when asked to.

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from sqlalchemy import ForeignKey, String, Text, select
@@ -14,10 +13,14 @@ from registry.events import append_event
 from registry.models import get_model
 
 MAX_NAME = 200
-EMAIL = re.compile(r"[^@\s:/]+@[^@\s:/]+\.[^@\s:/]+")
+MAX_NEEDS = 200
+EMAIL = re.compile(r"[\w.+'~=-]+@[\w-]+(?:\.[\w-]+)+")
 ENVIRONMENT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
-# Apprise's addresses of web hooks, which hold nothing secret unless a user is written into them.
-WEBHOOKS = ("json", "jsons", "xml", "xmls", "form", "forms")
+# Apprise's addresses of web hooks: host, port and path. No user, query or fragment, which may hold
+# secrets, nor anything by which Apprise would read further addresses or parts out of the text.
+WEBHOOK = re.compile(
+    r"(?:jsons?|xmls?|forms?)://(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[\w./~+=:!-]*)?"
+)
 
 
 class Consumer(Base):
@@ -28,7 +31,9 @@ class Consumer(Base):
     model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(MAX_NAME), primary_key=True)
     contact: Mapped[str] = mapped_column(Text)
-    needs: Mapped[str] = mapped_column(String(200))  # PEP 440 constraint; empty takes any version
+    needs: Mapped[str] = mapped_column(
+        String(MAX_NEEDS)
+    )  # PEP 440 constraint; empty takes any version
     event_id: Mapped[int] = mapped_column(ForeignKey("event.id"))
 
     def takes(self, number: str) -> bool:
@@ -101,13 +106,7 @@ def is_contact(text: str) -> bool:
 
     It is written into the event log for ever.
     """
-    if EMAIL.fullmatch(text) or ENVIRONMENT.fullmatch(text):
-        return True
-    try:
-        address = urlsplit(text)
-    except ValueError:  # such as an unclosed bracket
-        return False
-    return address.scheme in WEBHOOKS and bool(address.hostname) and "@" not in address.netloc
+    return any(form.fullmatch(text) for form in (EMAIL, ENVIRONMENT, WEBHOOK))
 
 
 def _told(new: NewConsumer) -> dict[str, str]:
@@ -120,6 +119,8 @@ def _check(model: str, new: NewConsumer) -> None:
             model, new.name, "no name", f"Expected 1 to {MAX_NAME} printable characters."
         )
     try:
+        if len(new.needs) > MAX_NEEDS or not (new.needs.isascii() and new.needs.isprintable()):
+            raise InvalidSpecifier(f"Expected at most {MAX_NEEDS} printable characters.")
         SpecifierSet(new.needs)
     except InvalidSpecifier as err:
         raise ConsumerError(

@@ -1,5 +1,7 @@
 """What the registry refuses, each with its facts as attributes."""
 
+import re
+
 
 class RegistryError(Exception):
     """Base of every error the registry raises on purpose."""
@@ -12,10 +14,16 @@ class UnknownModelError(RegistryError, LookupError):
         self.name = name
         self.known = known
         listed = ", ".join(known[:8]) or "none yet"
-        super().__init__(
-            f"No model {name!r} is registered; known: {listed}. "
-            f"Train one with 'pilotline train {name}', or list them with 'pilotline models'."
-        )
+        super().__init__(f"No model {name!r} is registered; known: {listed}. {self._advise(name)}")
+
+    @staticmethod
+    def _advise(name: str) -> str:
+        model, _, reference = name.partition("@")
+        if reference:
+            return f"Give the model alone, {model!r}."
+        if not re.fullmatch("[a-z0-9-]+", name):  # nothing by that name could be trained
+            return "A model's name is made of a-z, 0-9 and '-'; list them with 'pilotline models'."
+        return f"Train one with 'pilotline train {name}', or list them with 'pilotline models'."
 
 
 class UnknownVersionError(RegistryError, LookupError):
@@ -32,12 +40,32 @@ class UnknownVersionError(RegistryError, LookupError):
         )
 
 
+class NoDateError(UnknownVersionError):
+    """What follows ``as-of:`` is no date."""
+
+    def __init__(self, name: str, reference: str) -> None:
+        self.name = name
+        self.reference = reference
+        self.known = []
+        date = reference.removeprefix("as-of:")
+        RegistryError.__init__(
+            self,
+            f"No version {reference!r} of model {name!r}: {date!r} is no date. "
+            "Write as-of:YYYY-MM-DD, such as as-of:2013-02-01.",
+        )
+
+
 class NoChampionError(RegistryError, LookupError):
     """Nothing was promoted, or nothing yet at the time asked for."""
 
-    def __init__(self, name: str, when: str = "") -> None:
+    def __init__(self, name: str, when: str = "", first: str = "") -> None:
         self.name = name
         had = f"had no champion on {when}" if when else "has no champion"
+        if first:
+            super().__init__(
+                f"Model {name!r} {had}: its first was {first}. Ask for that time or a later one."
+            )
+            return
         super().__init__(
             f"Model {name!r} {had}: no version was promoted. "
             f"Release one with 'pilotline release {name} VERSION'."
@@ -111,11 +139,23 @@ class DigestMismatchError(RegistryError, ValueError):
 class MissingBlobError(RegistryError, LookupError):
     """A digest is named by the registry but its bytes are not in the blob store."""
 
-    def __init__(self, digest: str) -> None:
+    def __init__(self, digest: str, problem: str = "is not in the blob store") -> None:
         self.digest = digest
+        self.problem = problem
         super().__init__(
-            f"Blob {digest[:12]}... is not in the blob store. "
+            f"Blob {digest[:12]}... {problem}. "
             "Restore the store from a copy, or check PILOTLINE_BLOBS."
+        )
+
+
+class TextRefusedError(RegistryError, ValueError):
+    """A text holds what not every database can keep."""
+
+    def __init__(self, text: str, problem: str, what: str = "the registry") -> None:
+        self.text = text
+        shown = ascii(text[:60]) + ("..." if len(text) > 60 else "")
+        super().__init__(
+            f"Text {shown} for {what} is refused: it has {problem}. Write it again without that."
         )
 
 
@@ -125,6 +165,14 @@ class StoreError(RegistryError, OSError):
     def __init__(self, where: str, problem: str, remedy: str) -> None:
         self.where = where
         super().__init__(f"Registry at {where!r}: {problem}. {remedy}")
+
+
+class ExportError(StoreError):
+    """An export cannot be written."""
+
+    def __init__(self, where: str, problem: str, remedy: str) -> None:
+        self.where = where
+        RegistryError.__init__(self, f"Output {where!r}: {problem}. {remedy}")
 
 
 class UnknownRunError(RegistryError, LookupError):
@@ -198,14 +246,24 @@ class AliasError(RegistryError, ValueError):
 class AuditError(RegistryError, RuntimeError):
     """The registry contradicts its own record."""
 
-    def __init__(self, chain: str, thing: str, problem: str) -> None:
+    def __init__(
+        self,
+        chain: str,
+        thing: str,
+        problem: str,
+        more: str = " ('pilotline audit verify' says more)",
+    ) -> None:
         self.chain = chain
         self.thing = thing
         self.problem = problem
         super().__init__(
             f"{thing} of {chain!r}: {problem}. Somebody or something changed the registry behind "
-            "its back; compare it with a backup ('pilotline audit verify' says more)."
+            f"its back; compare it with a backup{more}."
         )
+
+
+class GarbledError(AuditError):
+    """A column holds what the registry never wrote into it."""
 
 
 class ImportRefusedError(RegistryError, ValueError):

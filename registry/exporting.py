@@ -20,7 +20,7 @@ from registry.archive import INDEX, TAR_SUFFIXES, Caps
 from registry.base import Base
 from registry.blobs import BlobStore
 from registry.canonical import canonical_json
-from registry.errors import StoreError
+from registry.errors import ExportError, StoreError
 from registry.events import Event, latest_event
 from registry.manifest import decode_manifest
 from registry.models import get_model
@@ -28,7 +28,7 @@ from registry.records import TABLES, Names, Record, encode_row
 from registry.runs import Run
 from registry.store import Registry
 from registry.versions import ModelVersion
-from registry.wheels import Wheel, list_wheels, named_files
+from registry.wheels import LockedPackage, Wheel, is_locked, list_wheels, read_lock
 
 FORMAT = "pilotline-export/1"
 Put = Callable[[str, bytes], None]  # a member's name and content
@@ -63,7 +63,8 @@ def export_model(
 
     Raises:
         UnknownModelError: the model is not registered.
-        StoreError: ``path`` exists already, cannot be written, or a blob is too large.
+        ExportError: ``path`` exists already, or cannot be written.
+        StoreError: a blob is too large.
         MissingBlobError, DigestMismatchError: the blob store is damaged.
     """
     with registry.read() as session:
@@ -76,12 +77,12 @@ def export_model(
     _check_sizes(blobs)
     index["blobs"] = blobs
     if path.exists() or path.is_symlink():
-        raise StoreError(str(path), "exists already", "Give --out a path that does not.")
+        raise ExportError(str(path), "exists already", "Give --out a path that does not.")
     try:
         _write(path, canonical_json(index), registry.blobs, blobs)
     except OSError as err:
         problem = f"cannot be written ({err.strerror})"
-        raise StoreError(str(path), problem, "Free space, fix rights, or give another.") from err
+        raise ExportError(str(path), problem, "Free space, fix rights, or give another.") from err
     return Exported(
         name,
         path,
@@ -151,16 +152,16 @@ def _reachable(blobs: BlobStore, index: Record) -> dict[str, int]:
 
 def _wheels(blobs: BlobStore, index: Record, kept: list[Wheel]) -> list[Record]:
     """Return those of the ``kept`` wheels that a lock of the model's versions names."""
-    named: set[str] = set()
+    named: list[LockedPackage] = []
     for version in index["versions"]:
         manifest = decode_manifest(blobs.get(version["digest"]))
         for file in manifest.files:
             if file.role == "lock":
-                named.update(named_files(blobs.get(file.sha256)))
+                named += read_lock(blobs.get(file.sha256))
     return [
         {"sha256": wheel.sha256, "filename": wheel.filename, "size": wheel.size}
         for wheel in kept
-        if wheel.sha256 in named
+        if is_locked(wheel.filename, wheel.sha256, named)
     ]
 
 

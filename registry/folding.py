@@ -11,18 +11,30 @@ from registry.events import EventFacts
 STATUSES = ("approved", "rejected", "deprecated", "revoked", "archived")
 
 
+@dataclass(frozen=True)
+class Distance:
+    """How far a column had moved in a window, when drift was detected."""
+
+    number: str
+    name: str  # column and measure
+    start: str
+    end: str
+    value: float
+
+
 @dataclass
 class Fold:
     """State by the events alone."""
 
     versions: dict[str, dict[str, Any]] = field(default_factory=dict)  # number -> how registered
     status: dict[str, object] = field(default_factory=dict)  # number -> status
-    aliases: dict[str, object] = field(default_factory=dict)  # name -> number
+    aliases: dict[str, tuple[str, int]] = field(default_factory=dict)  # name -> number, seq
     approvals: dict[str, object] = field(default_factory=dict)  # digest -> number
     uses: dict[str, object] = field(default_factory=dict)  # digest of an approval -> seq of its use
-    verifications: dict[str, object] = field(default_factory=dict)  # "n of number" -> how it went
-    consumers: dict[str, object] = field(default_factory=dict)  # name -> (contact, needs)
-    runs: dict[str, object] = field(default_factory=dict)  # run -> (state, rows)
+    verifications: dict[str, dict[str, Any]] = field(default_factory=dict)  # "n of number" -> facts
+    distances: list[Distance] = field(default_factory=list)  # on which drift was detected
+    consumers: dict[str, object] = field(default_factory=dict)  # name -> (contact, needs, seq)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)  # run -> how it ended
     visible: dict[str, str | None] = field(default_factory=dict)  # "variant day" -> run
     unsure: set[str] = field(default_factory=set)  # partitions that early events do not settle
     epochs: dict[str, int] = field(default_factory=dict)  # "variant day" -> of the last success
@@ -38,8 +50,8 @@ def fold_events(events: Iterable[EventFacts]) -> Fold:
         else:
             _fold_version(fold, event.kind, facts)
             _fold_evidence(fold, event, facts)
-            _fold_alias(fold, event.kind, facts)
-            _fold_consumer(fold, event.kind, facts)
+            _fold_alias(fold, event, facts)
+            _fold_consumer(fold, event, facts)
         if event.kind == "imported":  # predictions stay where they were made
             fold.visible.clear()
             fold.epochs.clear()
@@ -62,42 +74,42 @@ def _fold_evidence(fold: Fold, event: EventFacts, facts: dict[str, Any]) -> None
     elif event.kind == "verified":
         ending = f" of {facts['version']}"
         count = sum(key.endswith(ending) for key in fold.verifications) + 1
-        fold.verifications[f"{count}{ending}"] = describe_verification(
-            facts["passed"], facts["platform"], facts["isolation"], facts["report"]
-        )
+        names = ("passed", "platform", "isolation", "report", "summary")
+        fold.verifications[f"{count}{ending}"] = {name: facts[name] for name in names}
+    elif event.kind == "drift detected":
+        for window in facts.get("windows", []):
+            for found in window["judgements"]:
+                name = f"{found['column']}.{found['distance']}"
+                span = (window["start"], window["end"])
+                fold.distances.append(Distance(facts["version"], name, *span, found["value"]))
 
 
-def describe_verification(passed: bool, platform: str, isolation: str, report: str) -> str:
-    """Return what a verification counts for, in words."""
-    return f"{'passed' if passed else 'failed'} on {platform}, tier {isolation}, report {report}"
-
-
-def _fold_alias(fold: Fold, kind: str, facts: dict[str, Any]) -> None:
-    number = facts.get("version")
+def _fold_alias(fold: Fold, event: EventFacts, facts: dict[str, Any]) -> None:
+    kind, number = event.kind, facts.get("version")
     if kind in ("promoted", "rolled back"):
-        fold.aliases[CHAMPION] = number
-        if kind == "promoted" and fold.aliases.get(CHALLENGER) == number:
+        fold.aliases[CHAMPION] = (facts["version"], event.seq)
+        if kind == "promoted" and fold.aliases.get(CHALLENGER, ("",))[0] == number:
             del fold.aliases[CHALLENGER]
     elif kind == "challenger set":
-        fold.aliases[CHALLENGER] = number
+        fold.aliases[CHALLENGER] = (facts["version"], event.seq)
     elif kind == "alias set":
-        fold.aliases[facts["alias"]] = number
+        fold.aliases[facts["alias"]] = (facts["version"], event.seq)
     elif kind == "alias removed":
         fold.aliases.pop(facts["alias"], None)
     elif kind in ("revoked", "archived"):
-        for name in [n for n, at in fold.aliases.items() if at == number and n != CHAMPION]:
+        for name in [n for n, to in fold.aliases.items() if to[0] == number and n != CHAMPION]:
             del fold.aliases[name]
 
 
-def _fold_consumer(fold: Fold, kind: str, facts: dict[str, Any]) -> None:
-    if kind == "consumer added":
-        fold.consumers[facts["consumer"]] = (facts["contact"], facts["needs"])
-    elif kind == "consumer removed":
+def _fold_consumer(fold: Fold, event: EventFacts, facts: dict[str, Any]) -> None:
+    if event.kind == "consumer added":
+        fold.consumers[facts["consumer"]] = (facts["contact"], facts["needs"], event.seq)
+    elif event.kind == "consumer removed":
         fold.consumers.pop(facts["consumer"], None)
 
 
 def _fold_run(fold: Fold, state: str, facts: dict[str, Any]) -> None:
-    fold.runs[facts["run"]] = (state, facts["rows"])
+    fold.runs[facts["run"]] = {**facts, "state": state}
     key = f"{facts['variant']} {facts['date']}"
     if state == "succeeded":
         if facts["epoch"] >= fold.epochs.get(key, 0):

@@ -15,6 +15,7 @@ from registry.versions import list_versions
 from registry.wheels import Wheel
 
 GRACE = timedelta(days=1)  # a training stores its blobs minutes before it names them
+MOST_GRACE = timedelta(days=36_500)  # a century; more than a calendar holds has no date
 LEAST_GRACE = timedelta(hours=2)  # putting a blob again refreshes its time on S3 after an hour
 
 
@@ -39,20 +40,22 @@ def collect_garbage(registry: Registry, grace: timedelta, *, only_plan: bool) ->
     afterwards, and finds out that one is gone.
 
     Raises:
-        ValueError: the grace time is shorter than two hours.
+        ValueError: the grace time is shorter than two hours, or longer than a century.
         AuditError: a manifest is gone or damaged, so that nobody can tell what it names.
     """
-    if grace < LEAST_GRACE:
-        raise ValueError(f"Expected a grace time of at least {LEAST_GRACE}, got {grace}.")
+    if not LEAST_GRACE <= grace <= MOST_GRACE:
+        expected = f"at least {LEAST_GRACE} and at most {MOST_GRACE}"
+        raise ValueError(f"Expected a grace time of {expected}, got {grace}.")
     with registry.write() as session:
         named = _named(session, registry.blobs)
         moment = now()
         stored = list(registry.blobs.list())
         unnamed = [blob for blob in stored if blob.digest not in named]
-        old = [blob for blob in unnamed if moment - blob.stored_at >= grace]
+        old = [blob for blob in unnamed if blob.stored_at < moment - grace]
         if not only_plan:
-            for blob in old:
-                registry.blobs.delete(blob.digest)
+            # Some are stored without the lock, such as a run's profile: one that was put again
+            # since the listing is young now, and stays.
+            old = [b for b in old if registry.blobs.delete(b.digest, before=moment - grace)]
     return Collected(old, len(stored) - len(unnamed), len(unnamed) - len(old))
 
 

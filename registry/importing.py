@@ -1,9 +1,9 @@
 """Importing a model: the whole export is checked and rehearsed, only then anything is written."""
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -14,17 +14,22 @@ from registry.approvals import Approval, approval_digest
 from registry.archive import Caps, refusal, stage
 from registry.audit import check_model
 from registry.blobs import BlobStore
-from registry.errors import AuditError, ImportRefusedError, MissingBlobError
+from registry.comparing import readable
+from registry.contents import check_contents
+from registry.errors import AuditError, ImportRefusedError, MissingBlobError, StoreError
 from registry.events import Event, append_event
 from registry.incoming import Incoming, read_incoming
+from registry.manifest import decode_manifest
 from registry.models import RegisteredModel
 from registry.records import TABLES, Record, resolve_record
 from registry.runs import Run, ScoredPartition
+from registry.staging import staging_folder
 from registry.store import Registry
-from registry.versions import ModelVersion
+from registry.versions import ModelVersion, list_versions
 from registry.wheels import Wheel, list_wheels, put_wheel
 
 CAPS = Caps()
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,18 @@ class Imported:
     head: str  # hash of the exported chain's last event
 
 
-def import_model(registry: Registry, path: Path, caps: Caps = CAPS) -> Imported:
+@dataclass(frozen=True)
+class Importer:
+    """Who brings a model, and with it perhaps a champion that other people approved elsewhere."""
+
+    by: str
+    identity: str  # how sure we are of that
+    act: Callable[[Callable[[Session], bool]], bool]  # does it in the transaction of a decision
+
+
+def import_model(
+    registry: Registry, path: Path, caps: Caps = CAPS, importer: Importer | None = None
+) -> Imported:
     """Bring the model exported to ``path`` into ``registry``, or refuse it whole.
 
     Everything is checked in a staging folder first, where the rows are also entered into a
@@ -51,28 +67,41 @@ def import_model(registry: Registry, path: Path, caps: Caps = CAPS) -> Imported:
         registry: where to.
         path: a folder, or a file that ends in .tar or .tar.gz.
         caps: how much it may hold.
+        importer: who brings it, where a policy asks; by default nobody in particular.
 
     Raises:
         ImportRefusedError: it is damaged, hostile, or of another model of a name used here.
-        StoreError: the blob store cannot be written.
+        StoreError: database, blob store or staging folder cannot be written.
     """
-    with TemporaryDirectory(prefix="pilotline-import-") as folder:
-        staging = Path(folder) / "members"
+    with staging_folder() as folder:
+        staging = folder / "members"
         staging.mkdir()
         try:
             incoming = read_incoming(stage(path, staging, caps), caps)
         except OSError as err:
+            if err.errno in NO_ROOM:
+                problem = f"cannot be written ({err.strerror})"
+                remedy = "Free space there, or let TMPDIR name another folder."
+                raise StoreError(str(folder), problem, remedy) from err
             raise refusal(path, f"it cannot be read ({err.strerror})") from err
         with registry.read() as session:
             here = _is_here(session, incoming)
         if not here:
-            _rehearse(registry.blobs, incoming, Path(folder) / "rehearsal.db")
+            _rehearse(registry.blobs, incoming, folder / "rehearsal.db")
             _put_blobs(registry.blobs, incoming, incoming.staged.blobs)
-            with registry.write() as session:
-                here = _is_here(session, incoming)
-                if not here:
-                    _enter(session, incoming)
-                    _require_blobs(registry.blobs, incoming.staged.blobs)
+
+            def enter(session: Session) -> bool:
+                if _is_here(session, incoming):
+                    return True
+                _enter(session, incoming, importer)
+                _require_blobs(registry.blobs, incoming.staged.blobs)
+                return False
+
+            if importer is not None:
+                here = importer.act(enter)
+            else:
+                with registry.write() as session:
+                    here = enter(session)
         wheels = _bring_wheels(registry, incoming)
     rows = incoming.rows
     counts = (len(rows["versions"]), len(rows["events"]), len(incoming.staged.blobs))
@@ -108,7 +137,8 @@ def _rehearse(blobs: BlobStore, incoming: Incoming, database: Path) -> None:
     """Enter the rows into a database of their own, and audit what comes of it.
 
     Raises:
-        ImportRefusedError: a table does not take them, or they are not what the events say.
+        ImportRefusedError: a table does not take them, or they are not what events and files say.
+        StoreError: there is no room for it.
     """
     source = incoming.staged.source
     with Registry(f"sqlite:///{database}", blobs) as rehearsal:
@@ -116,6 +146,7 @@ def _rehearse(blobs: BlobStore, incoming: Incoming, database: Path) -> None:
             with rehearsal.write() as session:
                 model_id = _enter(session, incoming)
                 check_model(session, model_id, incoming.name)
+                _check_files(session, model_id, incoming)
         except SQLAlchemyError as err:
             cause = getattr(err, "orig", None) or type(err).__name__
             raise refusal(source, f"its rows contradict each other ({cause})") from err
@@ -126,6 +157,18 @@ def _rehearse(blobs: BlobStore, incoming: Incoming, database: Path) -> None:
             if isinstance(err, ImportRefusedError):
                 raise
             raise refusal(source, f"its events do not say what they must ({err!r})") from err
+
+
+def _check_files(session: Session, model_id: int, incoming: Incoming) -> None:
+    """Compare the rows of each version with its own files."""
+
+    def get(digest: str) -> bytes:
+        return (incoming.staged.folder / digest).read_bytes()
+
+    for version in list_versions(session, model_id):
+        manifest = decode_manifest(get(version.digest))
+        with readable(incoming.name, f"Contents of {version.number}"):
+            check_contents(session, incoming.name, version, manifest, get)
 
 
 def _bring_wheels(registry: Registry, incoming: Incoming) -> int:
@@ -155,7 +198,7 @@ def _require_blobs(blobs: BlobStore, digests: Iterable[str]) -> None:
         raise MissingBlobError(missing[0])
 
 
-def _enter(session: Session, incoming: Incoming) -> int:
+def _enter(session: Session, incoming: Incoming, importer: Importer | None = None) -> int:
     """Add every row and the event of the import, return the model's id; the caller commits."""
     model = RegisteredModel(**incoming.model)
     session.add(model)
@@ -178,7 +221,8 @@ def _enter(session: Session, incoming: Incoming) -> int:
         _learn_ids(session, table, model.id, ids)
     session.add_all(_claimed_partitions(model.id, incoming.rows["runs"]))
     seq, head = incoming.head
-    body = {
+    who = {"by": importer.by, "identity": importer.identity} if importer else {}
+    body = who | {
         "head": {"seq": seq, "hash": head},
         "versions": len(incoming.rows["versions"]),
         "model": incoming.name,

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
@@ -12,20 +13,27 @@ from packaging.utils import parse_wheel_filename
 
 from registry.approvals import Approval, approval_digest
 from registry.archive import INDEX, Caps, Staged, refusal
+from registry.base import now
 from registry.blobs import DIGEST
 from registry.consumers import is_contact
+from registry.contents import NEEDED, check_form
 from registry.errors import ImportRefusedError, NameRefusedError
 from registry.events import Event, first_misfit
 from registry.exporting import FORMAT
 from registry.manifest import ROLES, Manifest, decode_manifest
 from registry.models import RegisteredModel
 from registry.names import check_name
+from registry.numbering import PARTS
 from registry.records import TABLES, Record, decode_record
 from registry.strict_json import decode_strictly
-from registry.wheels import Wheel, named_files
+from registry.wheels import LockedPackage, Wheel, is_locked, read_lock
 
 RUN = re.compile(r"\d{8}-[0-9a-f]{12}")  # what claim_partition names a run
+VARIANT = re.compile(r"production|shadow/\d+\.\d+\.\d+")
 WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+!-]*\.whl")  # a file's name, never a path
+LARGEST = 1_000_000  # no version or epoch comes so far; the next must fit its column as well
+MOMENTS = (datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1))  # from then until so far from now
+DAYS = (date(1000, 1, 1), date(2999, 12, 31))  # a day more or another zone must stay a date
 VERIFIED = ("version", "passed", "summary", "platform", "isolation")
 
 
@@ -56,6 +64,7 @@ def read_incoming(staged: Staged, caps: Caps) -> Incoming:
         index = decode_strictly(staged.read(INDEX, caps.json_bytes))
         incoming = _decode(staged, index)
         _check_names(incoming)
+        _check_amounts(incoming)
         bodies = _check_chain(incoming)
         _check_evidence(incoming, bodies)
         _check_blobs(incoming, index["blobs"], caps)
@@ -100,6 +109,12 @@ def _check_names(incoming: Incoming) -> None:
     for run in rows["runs"]:
         if not RUN.fullmatch(run["id"]):
             raise ValueError(f"{run['id']!r} is no run's id")
+        if not VARIANT.fullmatch(run["variant"]):
+            raise ValueError(f"{run['variant']!r} is no variant")
+    people = [incoming.model["owner"], *(row["author"] for row in rows["versions"])]
+    for text in (*people, *(row["name"] for row in rows["consumers"])):
+        if not text.isprintable():
+            raise ValueError(f"{text!r} is no name")
     lists = [incoming.model["tags"], *(row["features"] for row in rows["versions"])]
     if not all(isinstance(item, str) for text in lists for item in _list(text)):
         raise ValueError("expected tags and features as lists of texts")
@@ -107,6 +122,21 @@ def _check_names(incoming: Incoming) -> None:
         SpecifierSet(consumer["needs"])
         if not is_contact(consumer["contact"]):  # no message may go where a stranger says
             raise ValueError("a consumer's contact is no mail address, no web hook and no variable")
+
+
+def _check_amounts(incoming: Incoming) -> None:
+    """Look that what comes next, and what is shown, stays within its bounds."""
+    latest = now() + MOMENTS[1]
+    for name, rows in {**incoming.rows, "model": [incoming.model]}.items():
+        for key, value in (pair for row in rows for pair in row.items()):
+            numbered = (name, key) == ("runs", "epoch") or key in PARTS
+            wrong = numbered and value > LARGEST
+            if isinstance(value, datetime):
+                wrong = not MOMENTS[0] <= value <= latest
+            elif isinstance(value, date):
+                wrong = not DAYS[0] <= value <= DAYS[1]
+            if wrong:
+                raise ValueError(f"{name}: {key} {value} is out of all bounds")
 
 
 def _list(text: str) -> list[Any]:
@@ -173,17 +203,24 @@ def _check_blobs(incoming: Incoming, listed: Any, caps: Caps) -> None:
         there = "is not listed" if digest in staged.blobs else "is missing"
         raise refusal(staged.source, f"blob {digest!r} {there}")
     wanted: dict[str, int] = {}
-    named: set[str] = set()  # files that the locks name
+    named: list[LockedPackage] = []  # in the locks
     for version in rows["versions"]:
         manifest = _manifest(incoming, version["digest"], caps)
         for file in manifest.files:
             if file.role == "lock" and file.sha256 in staged.blobs:
-                named |= named_files(staged.read(file.sha256, caps.json_bytes))
+                named += read_lock(staged.read(file.sha256, caps.json_bytes))
             if staged.blobs.get(file.sha256) != file.size:
                 raise refusal(
                     staged.source,
                     f"file {file.path!r} of {_number(version)} is missing or not {file.size} bytes",
                 )
+        for path in NEEDED:
+            data = staged.read(manifest.file(path).sha256, caps.json_bytes)
+            try:
+                check_form(path, data)
+            except (ValueError, LookupError, TypeError, AttributeError) as err:
+                problem = f"file {path!r} of {_number(version)} is none ({err!r})"
+                raise refusal(staged.source, problem) from err
         wanted |= {version["digest"]: 0} | {file.sha256: file.size for file in manifest.files}
     optional = {row["report_digest"] for row in rows["verifications"]}
     optional |= {row["profile_digest"] for row in rows["run_outcomes"]}
@@ -194,15 +231,15 @@ def _check_blobs(incoming: Incoming, listed: Any, caps: Caps) -> None:
         raise ValueError("the list of blobs says other sizes than they have")
 
 
-def _check_wheels(incoming: Incoming, named: set[str]) -> set[str]:
+def _check_wheels(incoming: Incoming, named: list[LockedPackage]) -> set[str]:
     """Return the digests of the wheels, each named by a lock and with a wheel's plain name."""
     for wheel in incoming.wheels:
         digest, filename = wheel["sha256"], wheel["filename"]
         parse_wheel_filename(filename)
         if not WHEEL.fullmatch(filename):
             raise ValueError(f"{filename!r} is no name of a wheel")
-        if digest not in named:
-            raise ValueError(f"wheel {filename!r} is in no lock of the export")
+        if not is_locked(filename, digest, named):
+            raise ValueError(f"wheel {filename!r} is of no package that a lock names by its hash")
         if incoming.staged.blobs.get(digest) != wheel["size"]:
             raise ValueError(f"wheel {filename!r} is missing or not {wheel['size']} bytes")
     return {wheel["sha256"] for wheel in incoming.wheels}

@@ -1,6 +1,7 @@
-"""The form of names that may become folders, tables and addresses."""
+"""The form of names that may become folders, tables and addresses, and of people's names."""
 
 import re
+import unicodedata
 
 from registry.errors import NameRefusedError
 
@@ -14,6 +15,7 @@ DEVICES = {
     *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
 }
 RESERVED = frozenset({*DEVICES, "champion", "challenger", "latest", "all"})
+MAX_PERSON = 200  # characters; the columns hold no more
 
 
 def check_name(name: str) -> str:
@@ -25,3 +27,25 @@ def check_name(name: str) -> str:
     if not NAME.fullmatch(name) or name in RESERVED:
         raise NameRefusedError(name)
     return name
+
+
+def is_person(text: str) -> bool:
+    """Tell whether ``text`` can name a person: printable characters, a few, not only spaces."""
+    return bool(text.strip()) and len(text) <= MAX_PERSON and text.strip().isprintable()
+
+
+def same_person(one: str, other: str) -> bool:
+    """Tell whether two names mean one person, however they were typed."""
+    return person(one) == person(other)
+
+
+def person(text: str) -> str:
+    """Return the one form of a person's name: no stray spaces, no case, no look-alike code points.
+
+    For comparing only; records keep what was typed.
+
+    Source:
+        Unicode 15, section 3.13, definition D147: what a compatibility caseless match compares.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())

@@ -81,6 +81,12 @@ def list_messages(session: Session, unsent_only: bool = True) -> list[Message]:
     return list(session.scalars(query.where(Message.sent_at.is_(None)) if unsent_only else query))
 
 
+def messages_of(session: Session, event_id: int) -> list[Message]:
+    """Return what consumers are told of one event, sent or not, by their names; reads only."""
+    query = select(Message).where(Message.event_id == event_id).order_by(Message.consumer)
+    return list(session.scalars(query))
+
+
 def deliver(
     registry: Registry,
     environment: Mapping[str, str],

@@ -1,6 +1,8 @@
 """The factory's policy: who may approve, how they show it, and what isolation runs need."""
 
 import tomllib
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +10,11 @@ from typing import Any
 
 from registry.canonical import digest_json
 from registry.errors import PolicyError
+from registry.names import MAX_PERSON, is_person, person, same_person
 
 GATES = ("review", "go-live")
 TIERS = ("A", "C")  # strongest first: bubblewrap; scrubbed environment and limits only
+MAX_DAYS = 36_500  # a century; more than a calendar holds ends in no date
 IDENTITIES = ("claimed", "totp")  # weakest first: a name; a name and a one-time code
 _APPROVALS = {"identity", "distinct_approvers", "expires_days", "backdating", *GATES}
 
@@ -30,6 +34,18 @@ class Policy:
         """Return the SHA-256 over the policy; it is stored with each gate's event."""
         return digest_json({**vars(self), "approvers": dict(self.approvers)})
 
+    def approver(self, gate: str, name: str) -> str | None:
+        """Return how the policy writes ``name``, or None if it may not decide at ``gate``."""
+        return next((n for n in self.approvers[gate] if same_person(n, name)), None)
+
+    def takes_isolation(self, tier: str) -> bool:
+        """Tell whether what ran in isolation ``tier`` counts."""
+        return tier in TIERS[: TIERS.index(self.minimum_isolation) + 1]
+
+    def isolation_gap(self, tier: str) -> str:
+        """Return in words what a verification in isolation ``tier`` lacks."""
+        return f"it was verified in isolation {tier}, the policy asks for {self.minimum_isolation}"
+
 
 def load_policy(path: Path) -> Policy:
     """Return the policy in the TOML file at ``path``.
@@ -48,7 +64,7 @@ def load_policy(path: Path) -> Policy:
     check_tables(str(path), tables)
     approvals, isolation = tables.get("approvals", {}), tables.get("isolation", {})
     policy = Policy(
-        approvers={gate: tuple(approvals.get(gate, ())) for gate in GATES},
+        approvers={gate: tuple(map(_written, approvals.get(gate, ()))) for gate in GATES},
         identity=approvals.get("identity", "claimed"),
         distinct_approvers=approvals.get("distinct_approvers", True),
         expires_days=approvals.get("expires_days", 14),
@@ -79,9 +95,8 @@ def check_tables(where: str, tables: Mapping[str, Any]) -> None:
     yes_or_no = dict.fromkeys(("distinct_approvers", "backdating"), bool)
     _check_types(where, approvals, yes_or_no | dict.fromkeys(GATES, list))
     for gate in GATES:
-        names = approvals.get(gate, ["-"])
-        if not names or not all(isinstance(name, str) and name.strip() for name in names):
-            raise PolicyError(where, f"gate {gate!r} names no approver", "List at least one.")
+        if gate in approvals:
+            _check_people(where, gate, approvals[gate])
     if approvals.get("identity", "claimed") not in IDENTITIES:
         raise PolicyError(
             where, f"identity {approvals['identity']!r}", f"Expected one of {IDENTITIES}."
@@ -89,8 +104,9 @@ def check_tables(where: str, tables: Mapping[str, Any]) -> None:
     if isolation.get("minimum", "A") not in TIERS:
         raise PolicyError(where, f"isolation {isolation['minimum']!r}", f"Expected one of {TIERS}.")
     days = approvals.get("expires_days", 14)
-    if type(days) is not int or days < 1:
-        raise PolicyError(where, f"expires_days {days!r}", "Expected a whole number of days.")
+    if type(days) is not int or not 1 <= days <= MAX_DAYS:
+        problem = f"expires_days {days!r}"
+        raise PolicyError(where, problem, f"Expected a whole number of days, 1 to {MAX_DAYS}.")
 
 
 def tighten(policy: Policy, where: str, wishes: Mapping[str, Any]) -> Policy:
@@ -108,10 +124,11 @@ def tighten(policy: Policy, where: str, wishes: Mapping[str, Any]) -> Policy:
     asked, isolation = wishes.get("approvals", {}), wishes.get("isolation", {})
     approvers = dict(policy.approvers)
     for gate in GATES:
-        names = tuple(asked.get(gate, approvers[gate]))
-        if not set(names) <= set(approvers[gate]):
-            _refuse_looser(where, gate, names, approvers[gate])
-        approvers[gate] = names
+        if gate in asked:
+            listed = [policy.approver(gate, name) for name in asked[gate]]
+            if None in listed:
+                _refuse_looser(where, gate, tuple(asked[gate]), approvers[gate])
+            approvers[gate] = tuple(name for name in listed if name)
     tightened = replace(
         policy,
         approvers=approvers,
@@ -131,6 +148,29 @@ def tighten(policy: Policy, where: str, wishes: Mapping[str, Any]) -> Policy:
         if strictness(tightened) < strictness(policy):
             _refuse_looser(where, name, getattr(tightened, name), getattr(policy, name))
     return tightened
+
+
+def _written(name: str) -> str:
+    """Return ``name`` in one spelling, for people: they type accents in more than one way."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def _check_people(where: str, gate: str, names: list[Any]) -> None:
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise PolicyError(where, f"gate {gate!r} names no approver", "List at least one.")
+    for name in names:
+        if not is_person(name):
+            expected = f"Expected 1 to {MAX_PERSON} printable characters."
+            raise PolicyError(where, f"gate {gate!r} names {name!r}, nobody's name", expected)
+    counted = Counter(map(person, names))
+    for name in names:
+        if counted[person(name)] > 1:
+            raise PolicyError(
+                where,
+                f"gate {gate!r} names {name!r} more than once",
+                "Letters' case, spaces and ways to write an accent make no other person; "
+                "list each once.",
+            )
 
 
 def _refuse_looser(where: str, name: str, asked: object, rule: object) -> None:

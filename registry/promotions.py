@@ -1,5 +1,6 @@
 """Promotion to champion and rollback: the only two ways in which ``champion`` moves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,12 +13,13 @@ from registry.consumers import broken_by
 from registry.errors import ApprovalError, ConsumerError, NoChampionError, VersionUnfitError
 from registry.events import append_event
 from registry.failpoints import reach
+from registry.names import person
 from registry.outbox import tell_consumers
 from registry.policy import GATES, Policy
 from registry.reigns import Reign, describe_reign, reigns
 from registry.resolution import check_resolvable, promotion_of
 from registry.verifications import passed_verification
-from registry.versions import ModelVersion, get_version, status_of
+from registry.versions import ModelVersion, get_version, standing_of
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,7 @@ def rollback(session: Session, name: str, reason: str, by: str, identity: str) -
     known = reigns(session, name)
     if not known:
         raise NoChampionError(name)
-    stack: list[Reign] = []
-    for reign in known:
-        if reign.kind == "promoted":
-            stack.append(reign)
-        else:
-            stack.pop()
+    stack = _stack(known)
     leaving = get_version(session, name, stack[-1].number)
     if len(stack) < 2:
         raise VersionUnfitError(
@@ -155,6 +152,27 @@ def rollback(session: Session, name: str, reason: str, by: str, identity: str) -
     return describe_reign(event)
 
 
+def champion_before(session: Session, name: str) -> str | None:
+    """Return the number that a rollback would go back to, if there is one; reads only.
+
+    Raises:
+        UnknownModelError: the model is not registered.
+    """
+    stack = _stack(reigns(session, name))
+    return stack[-2].number if len(stack) > 1 else None
+
+
+def _stack(known: Sequence[Reign]) -> list[Reign]:
+    """Return the promotions that no rollback has taken back."""
+    stack: list[Reign] = []
+    for reign in known:
+        if reign.kind == "promoted":
+            stack.append(reign)
+        else:
+            stack.pop()
+    return stack
+
+
 def _describe_approval(approval: Approval) -> dict[str, str]:
     return {
         "gate": approval.gate,
@@ -171,23 +189,24 @@ def _check_fit(
     session: Session, name: str, version: ModelVersion, policy: Policy, platform: str
 ) -> list[Approval]:
     remedy = f"Run 'pilotline release {name} {version.number}'; it says what is missing."
-    status = status_of(session, version)
+    status = standing_of(session, version)
     if status != "approved":
         raise VersionUnfitError(name, version.number, f"is {status}, not approved", remedy)
-    if passed_verification(session, version, platform) is None:
+    passed = passed_verification(session, version, platform)
+    if passed is None:
         raise VersionUnfitError(
             name, version.number, f"has not passed verification on {platform}", remedy
         )
+    if not policy.takes_isolation(passed.isolation):
+        gap = policy.isolation_gap(passed.isolation)
+        raise VersionUnfitError(name, version.number, f"cannot go live: {gap}", remedy)
     approvals = []
     for gate in GATES:
         approval = live_approval(session, version, gate, policy)
         if approval is None or approval.manifest_digest != version.digest:
             raise ApprovalError(name, version.number, gate, "no live approval", remedy)
         approvals.append(approval)
-    if (
-        policy.distinct_approvers
-        and len({approval.approver.casefold() for approval in approvals}) < 2
-    ):
+    if policy.distinct_approvers and len({person(approval.approver) for approval in approvals}) < 2:
         raise ApprovalError(
             name, version.number, GATES[1], "one person approved both gates", "Ask a second one."
         )

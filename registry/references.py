@@ -7,11 +7,17 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from sqlalchemy.orm import Session
 
 from registry.aliases import CHAMPION, get_alias
-from registry.errors import NoChampionError, UnknownVersionError, VersionUnfitError
+from registry.errors import NoChampionError, NoDateError, UnknownVersionError, VersionUnfitError
 from registry.models import get_model
 from registry.reigns import reign_at
 from registry.resolution import OUT_OF_USE, champion, champion_at
-from registry.versions import ModelVersion, get_version, list_versions, status_of
+from registry.versions import (
+    ModelVersion,
+    get_version,
+    list_versions,
+    refuse_tampered,
+    standing_of,
+)
 
 NUMBER = re.compile(r"\d+\.\d+\.\d+")
 
@@ -34,7 +40,7 @@ def resolve(session: Session, name: str, reference: str) -> ModelVersion:
     if reference.startswith("as-of:"):
         return champion_at(session, name, end_of_day(_parse_day(name, reference)))
     version = look_up(session, name, reference)
-    if status_of(session, version) == "revoked":
+    if standing_of(session, version) == "revoked":
         raise VersionUnfitError(name, version.number, "is revoked", "Use another version.")
     return version
 
@@ -53,7 +59,10 @@ def look_up(session: Session, name: str, reference: str) -> ModelVersion:
         return get_version(session, name, reign.number)
     alias = get_alias(session, model.id, reference)
     if alias is not None:
-        return session.get_one(ModelVersion, alias.version_id)
+        version = session.get(ModelVersion, alias.version_id)
+        if version is None:
+            refuse_tampered(name, reference, "names a version that is not there")
+        return version
     if reference == CHAMPION:
         raise NoChampionError(name)
     return _newest_fitting(session, model.id, name, reference)
@@ -69,7 +78,7 @@ def _newest_fitting(session: Session, model_id: int, name: str, reference: str) 
     fitting = [
         version
         for version in versions
-        if wanted.contains(version.number) and status_of(session, version) not in OUT_OF_USE
+        if wanted.contains(version.number) and standing_of(session, version) not in OUT_OF_USE
     ]
     if not fitting:
         raise unknown
@@ -77,7 +86,12 @@ def _newest_fitting(session: Session, model_id: int, name: str, reference: str) 
 
 
 def end_of_day(day: date) -> datetime:
-    """Return the first moment after ``day``, in UTC: who is champion then scored that day."""
+    """Return the first moment after ``day``, in UTC: who is champion then scored that day.
+
+    After the calendar's last day it is its last moment.
+    """
+    if day == date.max:
+        return datetime.max.replace(tzinfo=UTC)
     return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
@@ -85,4 +99,4 @@ def _parse_day(name: str, reference: str) -> date:
     try:
         return date.fromisoformat(reference.removeprefix("as-of:"))
     except ValueError as err:
-        raise UnknownVersionError(name, reference, ["as-of:YYYY-MM-DD"]) from err
+        raise NoDateError(name, reference) from err

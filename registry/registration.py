@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from registry.blobs import BlobStore
+from registry.contents import Kept, first_contradiction
 from registry.errors import MissingBlobError
 from registry.failpoints import reach
 from registry.manifest import Manifest, ManifestFile
@@ -53,12 +54,13 @@ def register(registry: Registry, new: Registration) -> tuple[ModelVersion, bool]
 
     Raises:
         NameRefusedError: the model's name is outside the allowed form.
-        ValueError: there are no release notes.
+        ValueError: there are no release notes, or its files say something else than it does.
         MissingBlobError: garbage collection took a blob meanwhile; register again.
         StoreError: the blob store cannot be written.
     """
     if not new.notes.strip():
         raise ValueError(f"Version of {new.facts.name!r} without release notes. Say what changed.")
+    _check_agreement(new)
     parent = new.parent[0] if new.parent else None
     digests = registry.blobs.put_all(data for _, data in new.contents.values())
     manifest = Manifest(
@@ -96,6 +98,26 @@ def register(registry: Registry, new: Registration) -> tuple[ModelVersion, bool]
         reach("register: version entered")
     reach("register: committed")
     return version, is_new
+
+
+def _check_agreement(new: Registration) -> None:
+    """Look that the files say what is kept beside them: the audit compares the two."""
+    kept = Kept(
+        notes=new.notes,
+        features=list(new.contract["inputs"]),
+        dataset=str(new.contract.get("dataset", "")),
+        metrics=new.judged.metrics,
+        rows=new.judged.rows,
+        span=(new.judged.start, new.judged.end),
+        learned=new.learned,
+    )
+    wrong = first_contradiction(kept, lambda path: new.contents[path][1])
+    if wrong is not None:
+        path, what = wrong
+        raise ValueError(
+            f"Version of {new.facts.name!r}: {path!r} says other {what} than its registration. "
+            "Hand in the same in both."
+        )
 
 
 def _require_blobs(blobs: BlobStore, digests: Sequence[str]) -> None:

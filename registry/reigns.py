@@ -1,4 +1,8 @@
-"""Who was champion when: the promotions and rollbacks on record, in two kinds of time."""
+"""Who was champion when: the promotions and rollbacks on record, in two kinds of time.
+
+History is linear in the order of the chain: from its ``effective_from`` on, a reign takes the place
+of every one before it in the chain, so the last of them is always the one in force now.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from registry.base import now
 from registry.errors import NoChampionError
 from registry.events import Event, list_events
 from registry.models import get_model
@@ -59,11 +64,18 @@ def reign_at(session: Session, name: str, at: datetime, known_at: datetime | Non
         NoChampionError: none yet at that time.
     """
     known = [r for r in reigns(session, name) if known_at is None or r.recorded_at <= known_at]
-    started = [reign for reign in known if reign.effective_from <= at]
+    # What is on record has happened, even where the clock that dated it was ahead of this one.
+    present = now()
+    started = [reign for reign in known if min(reign.effective_from, present) <= at]
     if not started:
-        raise NoChampionError(name, at.isoformat(timespec="minutes"))
-    # The last one that counts from then on; of two with one time the later recorded one.
-    return max(started, key=lambda reign: (reign.effective_from, reign.recorded_at))
+        first = min(known, key=lambda reign: reign.effective_from, default=None)
+        began = first.effective_from.isoformat(timespec="seconds") if first else ""
+        raise NoChampionError(
+            name,
+            at.isoformat(timespec="seconds"),
+            f"{first.number}, from {began}" if first else "",
+        )
+    return started[-1]
 
 
 def describe_reign(event: Event) -> Reign:

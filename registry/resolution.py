@@ -1,22 +1,36 @@
 """Resolving the champion with every check that production needs, in three small queries."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from registry.aliases import CHAMPION, Alias
+from registry.aliases import CHAMPION, Alias, get_alias
 from registry.approvals import Approval, approval_digest
-from registry.errors import NoChampionError, UnknownModelError, VersionUnfitError
+from registry.errors import (
+    GarbledError,
+    NoChampionError,
+    RegistryError,
+    UnknownModelError,
+    VersionUnfitError,
+)
 from registry.events import Event, hash_event, list_events
 from registry.models import RegisteredModel, get_model
 from registry.policy import GATES
 from registry.reigns import KINDS, reign_at
-from registry.versions import ModelVersion, VersionStatus, get_version
+from registry.versions import (
+    ModelVersion,
+    VersionStatus,
+    get_version,
+    refuse_tampered,
+    standing_of,
+)
 
 OUT_OF_USE = ("rejected", "revoked", "archived")
 _CHAMPION = (
@@ -71,6 +85,11 @@ def resolve_champion(connection: Connection, name: str) -> Champion:
         UnknownModelError, NoChampionError: there is none.
         VersionUnfitError: it must not run, or the record does not hold together.
     """
+    with _held_together(name):
+        return _resolve(connection, name)
+
+
+def _resolve(connection: Connection, name: str) -> Champion:
     row = connection.execute(_CHAMPION, {"name": name}).first()
     if row is None:
         known = connection.scalars(select(RegisteredModel.name).order_by(RegisteredModel.name))
@@ -102,7 +121,27 @@ def champion(session: Session, name: str) -> ModelVersion:
         UnknownModelError, NoChampionError: there is none.
         VersionUnfitError: it must not run, or the record does not hold together.
     """
-    return session.get_one(ModelVersion, resolve_champion(session.connection(), name).version_id)
+    found = resolve_champion(session.connection(), name)
+    with _held_together(name):
+        return session.get_one(ModelVersion, found.version_id)
+
+
+def serving_champion(session: Session, name: str) -> ModelVersion | None:
+    """Return the champion, None where there is none that may run; reads only.
+
+    Raises:
+        UnknownModelError: the model is not registered.
+        VersionUnfitError: the record does not hold together.
+    """
+    alias = get_alias(session, get_model(session, name).id, CHAMPION)
+    if alias is not None:
+        version = session.get(ModelVersion, alias.version_id)
+        if version is not None and standing_of(session, version) in OUT_OF_USE:
+            return None
+    try:
+        return champion(session, name)
+    except NoChampionError:
+        return None
 
 
 def champion_at(
@@ -115,8 +154,9 @@ def champion_at(
         NoChampionError: none yet at that time.
         VersionUnfitError: that version must not run any more.
     """
-    version = get_version(session, name, reign_at(session, name, at, known_at).number)
-    check_resolvable(session, name, version, promotion_of(session, version))
+    with _held_together(name):
+        version = get_version(session, name, reign_at(session, name, at, known_at).number)
+        check_resolvable(session, name, version, promotion_of(session, version))
     return version
 
 
@@ -127,8 +167,9 @@ def promoted_version(session: Session, name: str, number: str) -> ModelVersion:
         UnknownModelError, UnknownVersionError: no such version.
         VersionUnfitError: it was never promoted, or must not run any more.
     """
-    version = get_version(session, name, number)
-    check_resolvable(session, name, version, promotion_of(session, version))
+    with _held_together(name, number):
+        version = get_version(session, name, number)
+        check_resolvable(session, name, version, promotion_of(session, version))
     return version
 
 
@@ -157,26 +198,26 @@ def check_resolvable(session: Session, name: str, version: ModelVersion, event: 
         VersionUnfitError: it must not.
     """
     get_model(session, name)
-    revoked = list_events(session, version.model_id, "revoked")
-    status = session.get_one(VersionStatus, version.id).status
-    if any(_facts(entry).get("version") == version.number for entry in revoked):
-        status = "revoked"
+    status = standing_of(session, version)
     approvals = session.connection().execute(_APPROVALS, {"version_id": version.id}).all()
     _check(name, version.number, version.digest, status, event, approvals)
 
 
-def refuse_tampered(name: str, number: str, problem: str) -> None:
-    """Refuse a version whose record does not hold together.
+@contextmanager
+def _held_together(name: str, number: str = CHAMPION) -> Iterator[None]:
+    """Say in words what comes of rows that are missing or hold nonsense.
 
     Raises:
-        VersionUnfitError: always.
+        VersionUnfitError: a row cannot be read.
     """
-    raise VersionUnfitError(
-        name,
-        number,
-        problem,
-        "Somebody changed the registry; 'pilotline audit verify' says what, a backup what it was.",
-    )
+    try:
+        yield
+    except GarbledError as err:
+        refuse_tampered(name, number, f"stands on a damaged row ({err.problem})")
+    except RegistryError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, NoResultFound) as err:
+        refuse_tampered(name, number, f"stands on a damaged row ({err})")
 
 
 def _facts(event: Any) -> dict[str, Any]:
@@ -189,8 +230,10 @@ def _facts(event: Any) -> dict[str, Any]:
 
 
 def _check(
-    name: str, number: str, digest: str, status: str, event: Any, approvals: Iterable[Any]
+    name: str, number: str, digest: str, status: str | None, event: Any, approvals: Iterable[Any]
 ) -> None:
+    if status is None:
+        refuse_tampered(name, number, "has no status any more")
     if status in OUT_OF_USE:
         raise VersionUnfitError(name, number, f"is {status}", "Promote another version first.")
     facts = {"approvals": [], "digest": ""} | _facts(event)  # perhaps of another kind

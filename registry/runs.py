@@ -1,18 +1,18 @@
 """Scoring runs: what was claimed, what came of it, and which run each partition shows."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Date, Float, ForeignKey, Index, String, Text, select, update
+from sqlalchemy import Date, Float, ForeignKey, Index, String, Text, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base, UtcDateTime, now
 from registry.canonical import canonical_json
 from registry.errors import UnknownRunError
-from registry.events import append_event
-from registry.versions import ModelVersion
+from registry.events import append_event, list_events
+from registry.versions import ModelVersion, standing_of
 
 PRODUCTION = "production"
 
@@ -151,6 +151,11 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
     outcome = session.get(RunOutcome, run.id)
     if outcome is not None:
         return outcome
+    version = session.get_one(ModelVersion, run.version_id)
+    if ending.state == "succeeded" and standing_of(session, version) == "revoked":
+        # It was revoked while it ran: what it committed is shown to nobody, and never listed.
+        said = f"{version.number} was revoked while it scored"
+        ending = replace(ending, state="failed", reason=said)
     outcome = RunOutcome(
         run_id=run.id,
         state=ending.state,
@@ -197,7 +202,7 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
         f"run {ending.state}",
         {
             "run": run.id,
-            "version": session.get_one(ModelVersion, run.version_id).number,
+            "version": version.number,
             "variant": run.variant,
             "date": run.date.isoformat(),
             "epoch": run.epoch,
@@ -247,6 +252,45 @@ def visible_runs(
         .where(Run.date >= start, Run.date <= end)
     )
     return {run.date: run for run in rows}
+
+
+def last_shown_day(session: Session, model_id: int) -> date | None:
+    """Return the last day of which readers see production's predictions; reads only."""
+    return session.scalar(
+        select(func.max(ScoredPartition.date)).where(
+            ScoredPartition.model_id == model_id,
+            ScoredPartition.variant == PRODUCTION,
+            ScoredPartition.visible_run.is_not(None),
+        )
+    )
+
+
+def imported_run(session: Session, model_id: int, variant: str, day: date) -> str | None:
+    """Return the last run of a partition if it succeeded before an import; reads only.
+
+    An import brings the history but not the predictions: they lie where the run was made.
+    """
+    imports = list_events(session, model_id, "imported")
+    if not imports:
+        return None
+    place = (variant, day.isoformat())
+    ended = [
+        event
+        for event in list_events(session, model_id, "run succeeded")
+        if (event.facts().get("variant"), event.facts().get("date")) == place
+    ]
+    if not ended or ended[-1].seq > imports[-1].seq:
+        return None
+    return str(ended[-1].facts()["run"])
+
+
+def came_by_import(session: Session, run: Run) -> bool:
+    """Tell whether ``run`` ended before its history was imported here; reads only."""
+    imports = list_events(session, run.model_id, "imported")
+    if not imports:
+        return False
+    ended = list_events(session, run.model_id, "run succeeded")
+    return any(e.seq < imports[-1].seq and e.facts().get("run") == run.id for e in ended)
 
 
 def last_outcomes(

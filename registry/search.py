@@ -107,6 +107,12 @@ def search_models(registry: Registry, query: Query) -> Page:
         return _search(connection, query)
 
 
+def known_metrics(registry: Registry) -> list[str]:
+    """Return the name of every metric that some model has; reads only."""
+    with registry.look() as connection:
+        return list(connection.scalars(select(METRIC.name).distinct().order_by(METRIC.name)))
+
+
 def parse_bound(written: str) -> Bound:
     """Return what ``written`` asks of a metric.
 

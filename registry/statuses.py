@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from registry.aliases import CHAMPION, aliases_of, drop_alias
 from registry.errors import VersionUnfitError
-from registry.events import Event, latest_event
-from registry.outbox import tell_consumers
+from registry.events import Event, latest_event, list_events
+from registry.outbox import Message, messages_of, tell_consumers
 from registry.runs import Run, ScoredPartition
 from registry.versions import ModelVersion, get_version, model_of, set_status, status_of
 
@@ -29,7 +29,7 @@ class Retired:
     new: bool  # False: it had the status already
     was_champion: bool
     partitions: list[tuple[str, date, str]]  # variant, day, run: what readers see from it now
-    consumers: list[str]  # who is told
+    consumers: list[str]  # who is told, or was told before
 
 
 def retire(
@@ -55,7 +55,8 @@ def retire(
     was_champion = CHAMPION in aliases_of(session, version)
     partitions = shown_partitions(session, version)
     if before == status:
-        return Retired(status, False, was_champion, partitions, [])
+        told_before = [message.consumer for message in told_of(session, version)]
+        return Retired(status, False, was_champion, partitions, told_before)
     if before not in FROM[status]:
         raise VersionUnfitError(
             name, number, f"is {before}, which cannot become {status}", "It stays as it is."
@@ -80,6 +81,19 @@ def retire(
             session, event, *_say(name, number, status, reason, event, partitions)
         )
     return Retired(status, True, was_champion, partitions, told)
+
+
+def last_move(session: Session, version: ModelVersion) -> Event | None:
+    """Return the event that gave ``version`` its present status; reads only."""
+    moves = list_events(session, version.model_id, status_of(session, version))
+    mine = (event for event in reversed(moves) if event.facts().get("version") == version.number)
+    return next(mine, None)
+
+
+def told_of(session: Session, version: ModelVersion) -> list[Message]:
+    """Return what consumers are told of the present status of ``version``; reads only."""
+    event = last_move(session, version)
+    return messages_of(session, event.id) if event else []
 
 
 def shown_partitions(session: Session, version: ModelVersion) -> list[tuple[str, date, str]]:

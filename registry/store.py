@@ -4,7 +4,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from registry.base import WRITERS_LOCK
 from registry.blobs import BlobStore, open_blobs
 from registry.errors import StoreError
+from registry.troubles import refuse_odd_texts, troubles_in_words
 
 SCHEMA = "0003"  # the migration this code was written for; see registry/migrations
 LOCK_WAIT_S = 120  # how long a writer waits for the others
@@ -46,6 +47,7 @@ class Registry:
                 f"is no address of a database that works here ({type(err).__name__})",
                 "Write sqlite:///PATH or postgresql://USER@HOST/NAME.",
             ) from None
+        self._shown = show_url(url)
         try:
             self._migrate()
         except StoreError:
@@ -54,7 +56,7 @@ class Registry:
         except DBAPIError as err:
             self.close()
             raise StoreError(
-                _shown(url),
+                show_url(url),
                 f"cannot be opened ({str(err.orig).strip().splitlines()[0]})",
                 "Check PILOTLINE_HOME, PILOTLINE_REGISTRY_URL and the rights there.",
             ) from err
@@ -73,7 +75,7 @@ class Registry:
     def read(self) -> Iterator[Session]:
         """Give a session that only reads, all of it from one moment; nothing it does is kept."""
         sqlite = self.engine.dialect.name == "sqlite"
-        with self.engine.connect() as connection:
+        with self._in_words(writing=False), self.engine.connect() as connection:
             if sqlite:
                 connection.exec_driver_sql("PRAGMA query_only=ON")
                 connection.exec_driver_sql("BEGIN")
@@ -96,7 +98,7 @@ class Registry:
 
         Lighter than ``read``: no transaction is begun or ended around it.
         """
-        with self.engine.connect() as connection:
+        with self._in_words(writing=False), self.engine.connect() as connection:
             if self.engine.dialect.name == "sqlite":
                 yield connection
             else:
@@ -109,20 +111,30 @@ class Registry:
         One writer at a time, on either database: see docs/decisions/one-writer.md.
 
         Raises:
-            StoreError: the others did not let it in for two minutes.
+            StoreError: the others did not let it in for two minutes, or the database is full,
+                read-only, damaged or away.
+            TextRefusedError: a text is longer than its column, or holds half a character or NUL.
         """
         from registry.search_docs import index_models, watch_models  # every table: writers only
 
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with (
+            self._in_words(writing=True),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             if self.engine.dialect.name == "sqlite":
                 self._begin_immediate(session)
             else:
                 session.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'"))
                 session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": WRITERS_LOCK})
+            refuse_odd_texts(session)
             touched = watch_models(session)
             yield session
             session.flush()
             index_models(session, touched)  # what search finds changes with what it is about
+
+    def _in_words(self, *, writing: bool) -> AbstractContextManager[None]:
+        return troubles_in_words(self._shown, writing=writing)
 
     def _begin_immediate(self, session: Session) -> None:
         """Take the writer's lock first: a reader that turns writer loses updates.
@@ -139,7 +151,7 @@ class Registry:
                     raise
                 if time.monotonic() > until:
                     raise StoreError(
-                        _shown(self.url),
+                        show_url(self.url),
                         f"other processes wrote to it for {LOCK_WAIT_S} s without a pause",
                         "Try again; for many writers use PostgreSQL.",
                     ) from err
@@ -156,7 +168,7 @@ class Registry:
             upgrade(self.engine)
         elif found > SCHEMA:
             raise StoreError(
-                _shown(self.url),
+                show_url(self.url),
                 f"has schema {found}, this pilotline knows up to {SCHEMA}",
                 f"Use pilotline {self._needs()} or newer.",
             )
@@ -174,7 +186,8 @@ def _is_busy(error: DBAPIError) -> bool:
     return isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
 
 
-def _shown(url: str) -> str:
+def show_url(url: str) -> str:
+    """Return a registry's address without its password."""
     return make_url(url).render_as_string(hide_password=True)
 
 
@@ -189,7 +202,9 @@ def _make_engine(url: str) -> Engine:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise StoreError(
-                _shown(url), f"cannot be made ({err.strerror})", "Check PILOTLINE_HOME and rights."
+                show_url(url),
+                f"cannot be made ({err.strerror})",
+                "Check PILOTLINE_HOME and rights.",
             ) from err
     engine = create_engine(url, connect_args={"timeout": BUSY_WAIT_S})
 

@@ -1,17 +1,18 @@
 """Model versions: immutable releases of a model, and the small table of their present status."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import Date, ForeignKey, String, Text, UniqueConstraint, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base, UtcDateTime, now
-from registry.errors import ConflictError, UnknownVersionError
-from registry.events import append_event
+from registry.canonical import digest_bytes, digest_json
+from registry.errors import ConflictError, UnknownVersionError, VersionUnfitError
+from registry.events import append_event, list_events
 from registry.models import ModelFacts, RegisteredModel, get_model, put_model
 from registry.numbering import Number, Step, next_number
 
@@ -137,9 +138,21 @@ def enter_version(session: Session, new: NewVersion) -> tuple[ModelVersion, bool
             "author": new.author,
             "reason": version.reason,
             "metrics": dict(new.metrics),
+            "training_key": new.training_key,
+            "dataset": new.dataset,
+            "features": list(new.features),
+            "notes": digest_bytes(new.notes.encode()),
+            "learned": learned_digest(new.learned),
         },
     )
     return version, True
+
+
+def learned_digest(learned: Iterable[Any]) -> str:
+    """Return the SHA-256 over the days a version learned from, of the table's rows or as given."""
+    names = ("dataset", "use", "partition_digest", "table_version")
+    days = [[i.date.isoformat(), *(getattr(i, name) for name in names)] for i in learned]
+    return digest_json(sorted(days))
 
 
 def _number(session: Session, model: RegisteredModel, new: NewVersion) -> ModelVersion:
@@ -209,8 +222,40 @@ def model_of(session: Session, version: ModelVersion) -> RegisteredModel:
 
 
 def status_of(session: Session, version: ModelVersion) -> str:
-    """Return the present status of ``version``; reads only."""
-    return session.get_one(VersionStatus, version.id).status
+    """Return the present status of ``version``; reads only.
+
+    Raises:
+        VersionUnfitError: somebody deleted it.
+    """
+    row = session.get(VersionStatus, version.id)
+    if row is None:
+        refuse_tampered(model_of(session, version).name, version.number, "has no status any more")
+    return row.status
+
+
+def standing_of(session: Session, version: ModelVersion) -> str:
+    """Return the status that decides whether ``version`` may run; reads only.
+
+    What the log says is revoked stays so, whatever somebody made of its row.
+    """
+    for event in list_events(session, version.model_id, "revoked"):
+        if event.facts().get("version") == version.number:
+            return "revoked"
+    return status_of(session, version)
+
+
+def refuse_tampered(name: str, number: str, problem: str) -> NoReturn:
+    """Refuse a version whose record does not hold together.
+
+    Raises:
+        VersionUnfitError: always.
+    """
+    raise VersionUnfitError(
+        name,
+        number,
+        problem,
+        "Somebody changed the registry; 'pilotline audit verify' says what, a backup what it was.",
+    )
 
 
 def set_status(

@@ -1,13 +1,18 @@
 """Wheels kept as blobs: which file a digest is, so that a lock can be installed from them."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from sqlalchemy import BigInteger, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base
 
 HASH = re.compile(r"sha256:([0-9a-f]{64})")  # as a lock names a file
+_CONTINUED = re.compile(r"\\\r?\n")
 
 
 class Wheel(Base):
@@ -20,11 +25,33 @@ class Wheel(Base):
     size: Mapped[int] = mapped_column(BigInteger)  # bytes
 
 
+@dataclass(frozen=True)
+class LockedPackage:
+    """One package of a lock, and the files it may come from."""
+
+    requirement: Requirement
+    hashes: frozenset[str]  # SHA-256 of the files
+
+    def may_come_from(self, filename: str, sha256: str) -> bool:
+        """Tell whether a wheel of that name and digest is this package in a version it allows."""
+        if sha256 not in self.hashes:
+            return False
+        try:
+            name, version, _, _ = parse_wheel_filename(filename)
+        except InvalidWheelFilename:
+            return False
+        return name == canonicalize_name(
+            self.requirement.name
+        ) and self.requirement.specifier.contains(version, prereleases=True)
+
+
 def put_wheel(session: Session, wheel: Wheel) -> None:
-    """Note that ``wheel`` is in the blob store; flushes, the caller commits."""
-    if session.get(Wheel, wheel.sha256) is None:
-        session.add(wheel)
-        session.flush()
+    """Note that ``wheel`` is in the blob store, under the name it has now.
+
+    Flushes, the caller commits.
+    """
+    session.merge(wheel)
+    session.flush()
 
 
 def list_wheels(session: Session) -> list[Wheel]:
@@ -33,14 +60,36 @@ def list_wheels(session: Session) -> list[Wheel]:
 
 
 def find_wheels(session: Session, lock: bytes) -> list[Wheel]:
-    """Return the kept wheels that ``lock`` names, for whichever machine, by file name; reads only.
+    """Return the kept wheels of ``lock``'s packages, for whichever machine; reads only.
 
-    Few are kept, and a lock names more files than a query may.
+    They come by file name, each name once. A wheel whose name is not of the package that the lock
+    names beside its digest is passed over. Few are kept, and a lock names more files than a query
+    may.
     """
-    named = named_files(lock)
-    return [wheel for wheel in list_wheels(session) if wheel.sha256 in named]
+    packages = read_lock(lock)
+    fitting = [w for w in list_wheels(session) if is_locked(w.filename, w.sha256, packages)]
+    by_name = {wheel.filename: wheel for wheel in reversed(fitting)}
+    return list(reversed(by_name.values()))
 
 
-def named_files(lock: bytes) -> frozenset[str]:
-    """Return the SHA-256 of every file that ``lock`` names."""
-    return frozenset(HASH.findall(lock.decode("utf-8", "replace")))
+def is_locked(filename: str, sha256: str, packages: Iterable[LockedPackage]) -> bool:
+    """Tell whether a wheel of that name and digest is one that a lock's ``packages`` come from."""
+    return any(package.may_come_from(filename, sha256) for package in packages)
+
+
+def read_lock(lock: bytes) -> list[LockedPackage]:
+    """Return the packages of ``lock`` in its order, for whichever machine.
+
+    What is no requirement with hashes is passed over: the build refuses it with its own words.
+    """
+    found = []
+    for line in _CONTINUED.sub(" ", lock.decode("utf-8", "replace")).splitlines():
+        words = line.split("#")[0].strip()
+        hashes = frozenset(HASH.findall(words))
+        try:
+            wanted = Requirement(words.split(" --hash")[0])
+        except InvalidRequirement:
+            continue
+        if hashes:
+            found.append(LockedPackage(wanted, hashes))
+    return found

@@ -1,5 +1,6 @@
 """What the registry and the lake know of models, as plain values for people and programs."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -7,19 +8,26 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from registry import Registry
-from registry.aliases import aliases_of
+from registry.aliases import CHAMPION, aliases_of, get_alias
 from registry.approvals import latest_decision
-from registry.errors import NoChampionError
-from registry.events import first_broken_event
+from registry.errors import MissingBlobError
+from registry.events import first_broken_event, list_events
 from registry.metrics import list_metrics
 from registry.models import RegisteredModel, get_model, list_models
 from registry.policy import GATES
 from registry.references import look_up
 from registry.reigns import Reign, reign_at, reigns
-from registry.resolution import champion
-from registry.runs import list_runs, teardown_of
-from registry.verifications import passed_verification
-from registry.versions import ModelVersion, learned_from, list_versions, model_of, status_of
+from registry.runs import last_shown_day, list_runs, teardown_of
+from registry.statuses import last_move
+from registry.verifications import last_verification
+from registry.versions import (
+    ModelVersion,
+    learned_from,
+    list_versions,
+    model_of,
+    standing_of,
+    status_of,
+)
 from tasks.bundle import load_json, load_manifest
 
 
@@ -31,19 +39,19 @@ def describe_models(registry: Registry) -> list[dict[str, Any]]:
 
 def _describe_model(session: Session, model: RegisteredModel) -> dict[str, Any]:
     versions = list_versions(session, model.id)
-    try:
-        number = champion(session, model.name).number
-    except NoChampionError:
-        number = None
-    scored = [run.date for version in versions for run, end in list_runs(session, version) if end]
+    alias = get_alias(session, model.id, CHAMPION)
+    reigning = session.get(ModelVersion, alias.version_id) if alias else None
+    number = reigning.number if reigning else None
+    scored = last_shown_day(session, model.id)
     return {
         "model": model.name,
         "owner": model.owner,
         "description": model.description,
         "tags": model.tag_list(),
         "champion": number,
+        "champion_status": standing_of(session, reigning) if reigning else None,
         "versions": {version.number: status_of(session, version) for version in versions},
-        "last_scored": max(scored).isoformat() if scored else None,
+        "last_scored": scored.isoformat() if scored else None,
     }
 
 
@@ -98,6 +106,8 @@ def show_version(registry: Registry, name: str, reference: str) -> dict[str, Any
             for run, outcome in runs
             for teardown in [teardown_of(session, run)]
         ]
+    if facts["verification"] is not None:
+        facts["verification"] |= _load_report(registry, facts["verification"]["report"])
     manifest = load_manifest(registry, version)
     evaluation = load_json(registry, version, "evaluation.json")
     facts |= {
@@ -111,6 +121,24 @@ def show_version(registry: Registry, name: str, reference: str) -> dict[str, Any
     return facts
 
 
+def _load_report(registry: Registry, digest: str) -> dict[str, Any]:
+    """Return what a verification found one by one; nothing where an import came without it."""
+    try:
+        report = json.loads(registry.blobs.get(digest))
+    except MissingBlobError:
+        report = {}
+    return {
+        "checks": _entries(report, "checks", "name", "passed", "detail"),
+        "cases": _entries(report, "cases", "group", "case", "outcome", "detail"),
+        "figures": report.get("figures"),
+    }
+
+
+def _entries(report: dict[str, Any], key: str, *needed: str) -> list[dict[str, Any]]:
+    """Return the report's list under ``key``, without what an earlier release wrote otherwise."""
+    return [entry for entry in report.get(key, []) if set(needed) <= set(entry)]
+
+
 def _describe_version(session: Session, version: ModelVersion) -> dict[str, Any]:
     model = model_of(session, version)
     learned: dict[str, dict[str, Any]] = {}
@@ -122,11 +150,12 @@ def _describe_version(session: Session, version: ModelVersion) -> dict[str, Any]
             "use": item.use,
             "digest": item.partition_digest,
         }
-    verification = passed_verification(session, version)
+    verification = last_verification(session, version)
     return {
         "model": model.name,
         "version": version.number,
         "status": status_of(session, version),
+        "status_change": _status_change(session, version),
         "aliases": aliases_of(session, version),
         "digest": version.digest,
         "reason": version.reason,
@@ -150,12 +179,28 @@ def _describe_version(session: Session, version: ModelVersion) -> dict[str, Any]
         "verification": None
         if verification is None
         else {
+            "passed": verification.passed,
             "summary": verification.summary,
             "platform": verification.platform,
             "isolation": verification.isolation,
             "recorded_at": verification.recorded_at.isoformat(),
+            "report": verification.report_digest,
         },
         "learned_from": learned,
+    }
+
+
+def _status_change(session: Session, version: ModelVersion) -> dict[str, Any] | None:
+    """Return why, by whom and when the version got its status; None while nobody decided."""
+    event = last_move(session, version)
+    if event is None or event.kind == "registered":
+        return None
+    facts = event.facts()
+    return {
+        "reason": facts.get("reason", facts.get("comment", "")),
+        "by": facts.get("by", ""),
+        "identity": facts.get("identity", ""),
+        "recorded_at": event.recorded_at.isoformat(),
     }
 
 
@@ -193,9 +238,14 @@ def show_history(
         else:
             every = reigns(session, name)
             known = [r for r in every if known_at is None or r.recorded_at <= known_at]
+        revoked = {
+            event.facts()["version"]: event.recorded_at.isoformat()
+            for event in list_events(session, get_model(session, name).id, "revoked")
+        }
     return [
         {
             "version": reign.number,
+            "revoked_since": revoked.get(reign.number),
             "digest": reign.digest,
             "effective_from": reign.effective_from.isoformat(),
             "recorded_at": reign.recorded_at.isoformat(),
@@ -203,7 +253,7 @@ def show_history(
             "kind": reign.kind,
             "backdated": reign.backdated,
             "reason": reign.reason,
-            "by": reign.by,
+            "by": reign.by or ", ".join(dict.fromkeys(a["by"] for a in reign.approvals)),
             "event": reign.event,
             "approvals": reign.approvals,
             "policy": reign.policy,

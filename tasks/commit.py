@@ -6,8 +6,11 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from registry import Registry
+from registry.errors import VersionUnfitError
+from registry.failpoints import reach
 from registry.ingests import Ingest
 from registry.runs import Run, holds_claim
+from registry.versions import ModelVersion, model_of, standing_of
 from tasks import lake
 from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
@@ -29,11 +32,14 @@ def commit_partition(
     for attempt in range(1, COMMIT_TRIES + 1):
         table = lake.ensure_table(path, job.schema, ["variant", job.date_column])
         _refuse_superseded(registry, table, run, identity)
-        stream = PredictionStream(home, job, run, partition, child)
+        stream = PredictionStream(
+            home, job, run, partition, child, lambda: _refuse_late(registry, run)
+        )
         try:
             version = lake.replace_partition(
                 table, stream.reader(), predicate, {"run": run.id}, (identity, run.epoch)
             )
+            reach("score: committed")
             return version, stream.profile()
         except DeltaError as err:
             if stream.error is not None:
@@ -71,6 +77,17 @@ def _refuse_superseded(registry: Registry, table: DeltaTable, run: Run, identity
     committed = table.transaction_version(identity)
     if committed is not None and committed >= run.epoch:
         raise SupersededError(run.id, f"epoch {committed} is in the table, this is {run.epoch}")
+    _refuse_late(registry, run)
+
+
+def _refuse_late(registry: Registry, run: Run) -> None:
+    """Look whether ``run`` is still wanted: before its rows are made, and before they are shown."""
     with registry.read() as session:
         if not holds_claim(session, run):
             raise SupersededError(run.id, "a later run claimed the partition")
+        version = session.get_one(ModelVersion, run.version_id)
+        if standing_of(session, version) == "revoked":
+            name = model_of(session, version).name
+            raise VersionUnfitError(
+                name, version.number, "was revoked meanwhile", "Score with another one."
+            )

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
 from registry import Registry
+from registry.aliases import CHAMPION, get_alias
 from registry.approvals import Decision, decide
-from registry.approvers import Presence, act_present
+from registry.approvers import Presence, act_present, enrolled_since
 from registry.errors import ApproverError
+from registry.importing import Imported, Importer, import_model
+from registry.models import get_model
 from registry.policy import Policy, tighten
 from registry.promotions import rollback
 from registry.reigns import Reign
@@ -35,6 +39,7 @@ class Decided:
     identity: str
     approval: str  # digest
     new: bool  # False: the same person said the same before
+    comment: str  # as recorded: a second one by the same person changes nothing
 
 
 def record_decision(
@@ -58,12 +63,13 @@ def record_decision(
         with registry.read() as session:
             version = get_version(session, name, number)
         policy = policy_of(home, registry, version)
+        _refuse_needless(registry, policy, presence)
         said = replace(said, identity="totp" if presence else "claimed")
 
         def act(session: Session) -> Decided:
             approval, new = decide(session, name, number, said, policy)
             facts = (approval.gate, approval.decision, approval.approver, approval.identity)
-            return Decided(name, number, *facts, approval.digest(), new)
+            return Decided(name, number, *facts, approval.digest(), new, approval.comment)
 
         return _act(home, registry, presence, act)
 
@@ -81,6 +87,19 @@ def policy_of(home: Home, registry: Registry, version: ModelVersion) -> Policy:
     return tighten(home.load_policy(), where, read_wishes(config))
 
 
+def asks_for_code(home: Home, name: str, number: str) -> bool:
+    """Tell whether decisions about a version need a one-time code.
+
+    Raises:
+        UnknownModelError, UnknownVersionError: no such version.
+        PolicyError: the policy cannot be read.
+    """
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            version = get_version(session, name, number)
+        return policy_of(home, registry, version).identity == "totp"
+
+
 def roll_back(
     home: Home, name: str, reason: str, by: str, presence: Presence | None = None
 ) -> Reign:
@@ -90,8 +109,13 @@ def roll_back(
         NoChampionError, VersionUnfitError: there is none to go back to, or it must not run.
         ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
     """
-    identity = _require_presence(home, by, presence)
     with home.open_registry() as registry:
+        with registry.read() as session:
+            alias = get_alias(session, get_model(session, name).id, CHAMPION)
+            present = session.get_one(ModelVersion, alias.version_id) if alias else None
+        policy = policy_of(home, registry, present) if present else home.load_policy()
+        _refuse_needless(registry, policy, presence)
+        identity = _require_presence(policy, by, presence)
         return _act(
             home, registry, presence, lambda session: rollback(session, name, reason, by, identity)
         )
@@ -113,8 +137,12 @@ def retire_version(
         VersionUnfitError: its present status forbids it.
         ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
     """
-    identity = _require_presence(home, by, presence)
     with home.open_registry() as registry:
+        with registry.read() as session:
+            version = get_version(session, name, number)
+        policy = policy_of(home, registry, version)
+        _refuse_needless(registry, policy, presence)
+        identity = _require_presence(policy, by, presence)
         return _act(
             home,
             registry,
@@ -123,10 +151,40 @@ def retire_version(
         )
 
 
-def _require_presence(home: Home, by: str, presence: Presence | None) -> str:
+def _refuse_needless(registry: Registry, policy: Policy, presence: Presence | None) -> None:
+    """Do nothing unless a code was given that nobody asks for and that nothing could check.
+
+    Raises:
+        ApproverError: the person is not enrolled, and need not be.
+    """
+    if presence is None or policy.identity != "claimed":
+        return
+    with registry.read() as session:
+        if enrolled_since(session, presence.approver) is None:
+            raise ApproverError(
+                presence.approver,
+                "not enrolled, and the policy here asks for names only, not for codes",
+                "Leave --code away.",
+            )
+
+
+def bring_model(home: Home, path: Path, by: str, presence: Presence | None = None) -> Imported:
+    """Import the model exported to ``path``, with the champion that was approved where it lived.
+
+    Raises:
+        ImportRefusedError: it is damaged, hostile, or of another model of a name used here.
+        ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
+    """
+    identity = _require_presence(home.load_policy(), by, presence)
+    with home.open_registry() as registry:
+        importer = Importer(by, identity, lambda act: _act(home, registry, presence, act))
+        return import_model(registry, path, importer=importer)
+
+
+def _require_presence(policy: Policy, by: str, presence: Presence | None) -> str:
     if presence is not None:
         return "totp"
-    if home.load_policy().identity == "totp":
+    if policy.identity == "totp":
         raise ApproverError(
             by, "the policy asks for a one-time code", "Give --by NAME and --code CODE."
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from registry import Registry
 from registry.policy import Policy, load_policy
+from registry.store import show_url
 from registry.vault import KEY_VARIABLE
 from tasks.errors import SettingsError
 
@@ -41,6 +42,16 @@ class Home:
         """The policy: the home's own where it has one, else the project's."""
         own = self.root / "policy.toml"
         return own if own.exists() else self.lab.parent / "deployments" / "policy.toml"
+
+    @property
+    def registry_shown(self) -> str:
+        """The registry's address as it may be shown: a SQLite file, or a URL with no password."""
+        return show_url(self.registry_url).removeprefix("sqlite:///")
+
+    @property
+    def registry_is_elsewhere(self) -> bool:
+        """Whether the registry is not the home's own, so that others may work with it."""
+        return self.registry_url != _own_registry(self.root)
 
     def require_lab(self) -> None:
         """Do nothing if the lab is there.
@@ -108,15 +119,18 @@ def find_home(environment: Mapping[str, str], folder: Path) -> Home:
         root = Path(named).expanduser().absolute()
     elif lab is not None:
         root = lab.parent / ".pilotline"
-    default_url = f"sqlite:///{root / 'registry.db'}"
     return Home(
         root=root,
         lab=lab or root.parent / "lab",
         blobs=_blobs(environment, root / "blobs"),
         lake=_folder(environment, "PILOTLINE_LAKE", root / "lake"),
-        registry_url=environment.get("PILOTLINE_REGISTRY_URL") or default_url,
+        registry_url=environment.get("PILOTLINE_REGISTRY_URL") or _own_registry(root),
         approval_key=environment.get(KEY_VARIABLE),
     )
+
+
+def _own_registry(root: Path) -> str:
+    return f"sqlite:///{root / 'registry.db'}"
 
 
 def _find_lab(environment: Mapping[str, str], folder: Path) -> Path | None:

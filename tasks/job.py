@@ -8,6 +8,7 @@ import pyarrow as pa
 from registry import Registry
 from registry.audit import check_model
 from registry.resolution import champion
+from registry.versions import ModelVersion, model_of
 from tasks.bundle import Bundle, load_bundle
 from tasks.datasets import Column, arrow_schema
 
@@ -49,6 +50,16 @@ def plan_job(bundle: Bundle, variant: str, trigger: str, reason: str = "") -> Jo
     names = dict.fromkeys([contract["date"], *contract["key"]])
     key = {name: Column(contract["key_types"][name]) for name in names}
     return Job(bundle, variant, trigger, key, contract["date"], reason)
+
+
+def check_record(registry: Registry, version: ModelVersion) -> None:
+    """Do nothing if the model's record holds together: else nothing of it can be trusted to run.
+
+    Raises:
+        AuditError: the first thing that is wrong.
+    """
+    with registry.read() as session:
+        check_model(session, version.model_id, model_of(session, version).name)
 
 
 def load_champion(registry: Registry, name: str) -> Bundle:

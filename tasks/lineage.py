@@ -19,7 +19,7 @@ from registry.lineage import (
     versions_lineage,
 )
 from registry.models import RegisteredModel, get_model, list_models
-from registry.references import resolve, split_reference
+from registry.references import look_up, split_reference
 from registry.runs import PRODUCTION, Run, get_run, last_outcomes, visible_runs
 from registry.versions import list_versions
 from tasks.errors import NothingToDoError
@@ -77,7 +77,7 @@ def trace_lineage(registry: Registry, home: Home, asked: Question) -> Traced:
         if asked.day is not None:
             return Traced(run_lineage(session, _visible_run(session, model, asked.day)))
         if reference is not None:
-            return Traced(versions_lineage(session, [resolve(session, name, reference)]))
+            return Traced(versions_lineage(session, [look_up(session, name, reference)]))
         return Traced(versions_lineage(session, list_versions(session, model.id)))
 
 

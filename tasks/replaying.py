@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from registry import Registry
 from registry.canonical import digest_bytes
 from registry.errors import DigestMismatchError, VersionUnfitError
-from registry.runs import Run, get_run, outcome_of, visible_runs
-from registry.versions import ModelVersion, model_of, status_of
+from registry.runs import Run, came_by_import, get_run, outcome_of, visible_runs
+from registry.versions import ModelVersion, model_of, standing_of
 from tasks import lake
 from tasks.bundle import load_bundle
 from tasks.environments import built_environment
-from tasks.errors import NothingToDoError
+from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
-from tasks.job import Job, plan_job
+from tasks.job import Job, check_record, plan_job
 from tasks.prediction_stream import read_input
 from tasks.predictions import predict_rows
 from tasks.process import Room
@@ -77,6 +77,7 @@ class Replayable:
     version: ModelVersion
     table_version: int  # of the predictions table
     visible: bool  # readers see its rows now
+    imported: bool  # its history was: its rows lie where it ran, if that is another lake
 
 
 def find_replayable(registry: Registry, run_id: str) -> Replayable:
@@ -91,8 +92,9 @@ def find_replayable(registry: Registry, run_id: str) -> Replayable:
         run = get_run(session, run_id)
         outcome = outcome_of(session, run)
         version = session.get_one(ModelVersion, run.version_id)
-        name, status = model_of(session, version).name, status_of(session, version)
+        name, status = model_of(session, version).name, standing_of(session, version)
         shown = visible_runs(session, run.model_id, run.variant, run.date, run.date)
+        imported = came_by_import(session, run)
     if outcome is None or outcome.table_version is None:
         ended = "is under way, or its process died" if outcome is None else f"ended {outcome.state}"
         why = f" ({outcome.reason.splitlines()[0][:200]})" if outcome and outcome.reason else ""
@@ -106,7 +108,7 @@ def find_replayable(registry: Registry, run_id: str) -> Replayable:
             name, version.number, "is revoked and must not run", "Its runs cannot be replayed."
         )
     visible = any(shown_run.id == run.id for shown_run in shown.values())
-    return Replayable(run, version, outcome.table_version, visible)
+    return Replayable(run, version, outcome.table_version, visible, imported)
 
 
 def replay_run(
@@ -126,6 +128,7 @@ def replay_run(
     """
     found = find_replayable(registry, run_id)
     run = found.run
+    check_record(registry, found.version)
     bundle = load_bundle(registry, found.version)
     check_interpreter(bundle)
     if digest_bytes(bundle.lock) != run.lock_digest:
@@ -134,8 +137,15 @@ def replay_run(
         )
     job = plan_job(bundle, run.variant, "replay")
     say(f"reading {run.dataset} {run.date} at table version {run.table_version}")
-    rows = read_input(home, job, run)
-    sources = _read_recorded(home, job, found)
+    try:
+        rows = read_input(home, job, run)
+        sources = _read_recorded(home, job, found)
+    except LakeError as err:
+        if not found.imported:
+            raise
+        raise _not_here(run, bundle.spec.name) from err
+    if found.imported and not sources[0][1].num_rows:
+        raise _not_here(run, bundle.spec.name)
     replayed = _score_again(registry, home, tier, job, rows, say)
     compared = [
         (where, compare_predictions(recorded, replayed, list(job.key)))
@@ -185,6 +195,14 @@ def compare_predictions(recorded: pa.Table, replayed: pa.Table, key: Sequence[st
             first = Difference(values, None, *((THERE, MISSING) if only else (MISSING, THERE)))
     largest = max((_gap(ours[name], theirs[name]) for name in columns), default=0.0)
     return Comparison(recorded.num_rows, replayed.num_rows, int(wrong.sum()), largest, first)
+
+
+def _not_here(run: Run, name: str) -> NothingToDoError:
+    return NothingToDoError(
+        f"Replay of run {run.id!r}",
+        f"it was imported with the history of {name!r}; its rows are not here",
+        "Replay it where it ran.",
+    )
 
 
 def _read_recorded(home: Home, job: Job, found: Replayable) -> list[tuple[str, pa.Table]]:

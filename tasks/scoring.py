@@ -1,9 +1,7 @@
 """Scoring partitions: claim, stream through the model's process, commit once, record, tear down."""
 
-import resource
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,26 +15,35 @@ from registry import Registry
 from registry.aliases import CHAMPION, get_alias
 from registry.canonical import digest_bytes
 from registry.errors import VersionUnfitError
+from registry.failpoints import reach
 from registry.ingests import Ingest, get_partition
+from registry.resolution import OUT_OF_USE
 from registry.runs import (
     PRODUCTION,
     Claim,
     Ending,
     Run,
+    RunOutcome,
     claim_partition,
     end_run,
     record_teardown,
     unsettled_runs,
     visible_runs,
 )
-from registry.versions import ModelVersion, status_of
+from registry.versions import ModelVersion, standing_of
 from tasks import lake
 from tasks.bundle import Bundle
 from tasks.commit import commit_partition, find_commit, transaction_name
-from tasks.environments import Environment, built_environment, interpreter
-from tasks.errors import OverwriteRefusedError, StepError, SupersededError
+from tasks.environments import built_environment, interpreter, sweep_scratch
+from tasks.errors import (
+    EnvironmentBuildError,
+    OverwriteRefusedError,
+    StepError,
+    SupersededError,
+)
 from tasks.home import Home
 from tasks.job import Job
+from tasks.metering import Meter
 from tasks.planning import may_replace
 from tasks.process import Room, scoring_child
 from tasks.runner import Child
@@ -74,9 +81,10 @@ def score_days(
 
     Raises:
         VersionUnfitError: the version must not run here.
-        EnvironmentBuildError: its environment cannot be built; no day was touched.
+        EnvironmentBuildError: its environment cannot be built; each day has a failed run on record.
         UnknownPartitionError: a day was never ingested.
     """
+    sweep_scratch(home.scratch)  # also when nothing is left to do: who did it may have died
     results: list[DayScored] = []
     open_days = []
     for day in sorted(days):
@@ -88,24 +96,54 @@ def score_days(
     if not open_days:
         return results
     _check_fit(registry, job)
+    try:
+        results += _score_open(registry, home, tier, job, open_days, say)
+    except EnvironmentBuildError as err:
+        for day in open_days:
+            _record_unbuilt(registry, home, tier, job, day, err)
+        raise
+    return sorted(results, key=lambda result: result.date)
+
+
+def _score_open(
+    registry: Registry,
+    home: Home,
+    tier: Tier,
+    job: Job,
+    days: Sequence[date],
+    say: Callable[[str], None],
+) -> list[DayScored]:
+    results: list[DayScored] = []
     runs: list[Run] = []
     name = job.bundle.spec.name
     wheelhouse = Wheelhouse(registry, home.scratch)
     with built_environment(
         home.scratch, name, job.bundle.lock, walled=tier.walled, wheelhouse=wheelhouse
     ) as environment:
+        reach("score: environment built")
         room = Room(home, environment, tier)
         with _Children(room, job.bundle) as children:
-            for day in open_days:
+            for day in days:
                 result = _score_day(registry, home, room, job, day, children, runs)
                 say(f"{day} {result.state}, {result.rows:,} rows by {result.number}")
                 results.append(result)
+    reach("score: torn down")
     with registry.write() as session:
         for run in runs:
             record_teardown(
                 session, run, environment.teardown_s[0], not environment.folder.exists()
             )
-    return sorted(results, key=lambda result: result.date)
+    return results
+
+
+def _record_unbuilt(
+    registry: Registry, home: Home, tier: Tier, job: Job, day: date, error: EnvironmentBuildError
+) -> None:
+    """Leave a failed run with its reason, as for every other way of failing."""
+    _settle_earlier(registry, home, job, day)
+    with suppress(OverwriteRefusedError, VersionUnfitError):
+        run, _ = _claim(registry, tier, job, day)
+        _end(registry, run, Ending("failed", reason=str(error)))
 
 
 def find_unchanged(registry: Registry, job: Job, day: date) -> DayScored | None:
@@ -151,6 +189,7 @@ class _Children:
         self._room, self._bundle = room, bundle
         self._stack = ExitStack()
         self._child: Child | None = None
+        self.meter = Meter()
 
     def __enter__(self) -> "_Children":
         return self
@@ -164,7 +203,12 @@ class _Children:
             self._child = self._stack.enter_context(
                 scoring_child(self._room, self._bundle.folder, self._bundle.artifact)
             )
+        self.meter.watch(self._child)
         return self._child
+
+    def measure(self) -> dict[str, Any]:
+        """Return what the day has used."""
+        return self.meter.read(self._room.environment)
 
     def drop(self, error: BaseException) -> None:
         """End the child after ``error``; the next day gets a new one."""
@@ -184,47 +228,55 @@ def _score_day(
     children: _Children,
     runs: list[Run],
 ) -> DayScored:
-    started = time.perf_counter()
+    children.meter.begin()
     number = job.bundle.version.number
     _settle_earlier(registry, home, job, day)
     try:
-        run, partition = _claim(registry, room, job, day)
-    except OverwriteRefusedError as err:
+        run, partition = _claim(registry, room.tier, job, day)
+    except (OverwriteRefusedError, VersionUnfitError) as err:
         return DayScored(day, "failed", number, "", 0, str(err))
     runs.append(run)
+    reach("score: claimed")
     try:
         child = children.get()
         version, profile = commit_partition(registry, home, job, run, partition, child)
     except SupersededError as err:
-        _end(registry, run, Ending("superseded", reason=str(err)))
+        used = children.measure()
+        _end(registry, run, Ending("superseded", reason=str(err), resources=used))
         return DayScored(day, "superseded", number, run.id, 0, str(err))
     except Exception as err:
+        used = children.measure()
         children.drop(err)
-        _end(registry, run, Ending("failed", reason=str(err)))
-        if not isinstance(err, StepError | DeltaError | OSError | pa.ArrowException):
+        _end(registry, run, Ending("failed", reason=str(err), resources=used))
+        known = StepError | VersionUnfitError | DeltaError | OSError | pa.ArrowException
+        if not isinstance(err, known):
             raise
         return DayScored(day, "failed", number, run.id, 0, str(err))
-    seconds = time.perf_counter() - started
-    resources = _resources(room.environment, child, seconds)
+    used = children.measure()
+    wall_s = used["wall_s"]
     ending = Ending(
         "succeeded",
         rows=partition.accepted,
         reason=job.reason,
-        resources=resources,
+        resources=used,
         profile_digest=registry.blobs.put(profile.encode()),
         table_version=version,
     )
-    if _end(registry, run, ending) != "succeeded":
-        reason = "a later run claimed the partition and settled this one"
-        return DayScored(day, "superseded", number, run.id, 0, reason)
+    ended = _end(registry, run, ending)
+    reach("score: recorded")
+    if ended.state != "succeeded":
+        reason = ended.reason or "a later run claimed the partition and settled this one"
+        state = "failed" if ended.state == "failed" else "superseded"
+        return DayScored(day, state, number, run.id, 0, reason)
     return DayScored(
-        day, "succeeded", number, run.id, partition.accepted, "", seconds, run.isolation, resources
+        day, "succeeded", number, run.id, partition.accepted, "", wall_s, run.isolation, used
     )
 
 
-def _claim(registry: Registry, room: Room, job: Job, day: date) -> tuple[Run, Ingest]:
+def _claim(registry: Registry, tier: Tier, job: Job, day: date) -> tuple[Run, Ingest]:
     with registry.write() as session:
         partition = get_partition(session, job.bundle.spec.input, day)
+        _refuse_retired(session, job)
         _refuse_overwrite(session, job, day)
         run = claim_partition(
             session,
@@ -236,7 +288,7 @@ def _claim(registry: Registry, room: Room, job: Job, day: date) -> tuple[Run, In
                 partition_digest=partition.partition_digest,
                 table_version=partition.table_version,
                 lock_digest=digest_bytes(job.bundle.lock),
-                isolation=room.tier.name,
+                isolation=tier.name,
                 trigger=job.trigger,
             ),
         )
@@ -276,32 +328,20 @@ def _settle_earlier(registry: Registry, home: Home, job: Job, day: date) -> None
 
 
 def _check_fit(registry: Registry, job: Job) -> None:
-    version, name = job.bundle.version, job.bundle.spec.name
     with registry.read() as session:
-        status = status_of(session, version)
-    if status in ("revoked", "rejected", "archived"):
-        raise VersionUnfitError(name, version.number, f"is {status}", "Score with another one.")
+        _refuse_retired(session, job)
     check_interpreter(job.bundle)
 
 
-def _resources(environment: Environment, child: Child, seconds: float) -> dict[str, Any]:
-    usage = child.usage
-    parent_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "wall_s": round(seconds, 4),
-        "build_s": round(environment.build_s, 4),
-        "packages_from": environment.origin,
-        "start_s": round(usage.start_s, 4),
-        "predict_s": round(usage.predict_s, 4),
-        "child_cpu_s": round(usage.cpu_s, 4),
-        "child_peak_mib": round(usage.peak_mib, 1),
-        "parent_peak_mib": round(parent_kib / 1024, 1),
-        "bytes_in": usage.bytes_in,
-        "bytes_out": usage.bytes_out,
-    }
+def _refuse_retired(session: Session, job: Job) -> None:
+    """Look whether the version may still run; under the writers' lock nothing changes that."""
+    version, name = job.bundle.version, job.bundle.spec.name
+    status = standing_of(session, version)
+    if status in OUT_OF_USE:
+        raise VersionUnfitError(name, version.number, f"is {status}", "Score with another one.")
 
 
-def _end(registry: Registry, run: Run, ending: Ending) -> str:
-    """Record how ``run`` ended; return the state on record, which a later run may have set."""
+def _end(registry: Registry, run: Run, ending: Ending) -> RunOutcome:
+    """Record how ``run`` ended; return what is on record, which a later run may have set."""
     with registry.write() as session:
-        return end_run(session, run, ending).state
+        return end_run(session, run, ending)

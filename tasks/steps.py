@@ -14,14 +14,14 @@ from sqlalchemy.orm import Session
 from registry import Registry
 from registry.aliases import set_challenger
 from registry.approvals import latest_decision, live_approval
-from registry.errors import NoChampionError, UnknownModelError
+from registry.errors import UnknownModelError
 from registry.failpoints import reach
 from registry.models import get_model
 from registry.policy import Policy, tighten
 from registry.promotions import Wish, promote
-from registry.references import resolve
+from registry.references import look_up, resolve
 from registry.reigns import Reign
-from registry.resolution import champion
+from registry.resolution import serving_champion
 from registry.runs import PRODUCTION, get_run
 from registry.statuses import deprecated_warning
 from registry.verifications import passed_verification
@@ -32,7 +32,7 @@ from tasks.errors import NothingToDoError
 from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.ingestion import DayIngested, ingest_day
-from tasks.job import Job, load_champion, plan_job
+from tasks.job import Job, check_record, load_champion, plan_job
 from tasks.model_folder import ModelFolder, load_model_folder, read_wishes
 from tasks.monitoring import Watch, monitor_model
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
@@ -58,6 +58,7 @@ class Gate:
     by: str = ""
     comment: str = ""
     approvers: tuple[str, ...] = ()  # who may decide
+    identity: str = ""  # how they must show that it is them
 
 
 @task(cache_policy=NO_CACHE)
@@ -116,8 +117,8 @@ def _train(
     with home.open_registry() as registry:
         with registry.read() as session:
             try:
-                current: ModelVersion | None = champion(session, name)
-            except (UnknownModelError, NoChampionError):
+                current = serving_champion(session, name)
+            except UnknownModelError:
                 current = None
             origin = _parent(session, name, parent)
         own = load_bundle(registry, origin) if origin else None
@@ -129,7 +130,7 @@ def _train(
 def _parent(session: Session, name: str, parent: str | None) -> ModelVersion | None:
     """Return what a version descends from: what is named, else the latest approved one."""
     if parent is not None:
-        return resolve(session, name, parent)
+        return look_up(session, name, parent)  # also one that must not run any more
     try:
         model = get_model(session, name)
     except UnknownModelError:
@@ -166,7 +167,7 @@ def _read_gate(session: Session, version: ModelVersion, gate: str, policy: Polic
         return Gate(gate, "rejected", last.approver, last.comment)
     live = live_approval(session, version, gate, policy)
     if live is None:
-        return Gate(gate, "waiting", approvers=policy.approvers[gate])
+        return Gate(gate, "waiting", approvers=policy.approvers[gate], identity=policy.identity)
     return Gate(gate, "approved", live.approver, live.comment)
 
 
@@ -177,7 +178,8 @@ def verify(home: Home, name: str, number: str, again: bool = False) -> Verified:
         with registry.read() as session:
             version = get_version(session, name, number)
             passed = passed_verification(session, version, platform())
-        if passed is not None and not again:
+        policy = policy_of(home, registry, version)
+        if passed is not None and policy.takes_isolation(passed.isolation) and not again:
             return Verified(number, True, passed.summary, [], passed.isolation, passed.platform)
         tier = _tier(home, load_bundle(registry, version).folder)
         return verify_version(registry, home, tier, version, log.info)
@@ -205,10 +207,8 @@ def is_champion(home: Home, name: str, number: str) -> bool:
     """
     with home.open_registry() as registry, registry.read() as session:
         version = get_version(session, name, number)
-        try:
-            return champion(session, name).id == version.id
-        except NoChampionError:
-            return False
+        current = serving_champion(session, name)
+        return current is not None and current.id == version.id
 
 
 @task(cache_policy=NO_CACHE)
@@ -226,6 +226,7 @@ def score_shadow(home: Home, name: str, day: date, reference: str) -> list[DaySc
     with home.open_registry() as registry:
         with registry.read() as session:
             version = resolve(session, name, reference)
+        check_record(registry, version)
         job = _plan_job(
             registry, load_bundle(registry, version), f"shadow/{version.number}", "score"
         )
@@ -264,6 +265,7 @@ def run_plan(
         for number, days in todo.items():
             with registry.read() as session:
                 version = get_version(session, name, number)
+            check_record(registry, version)
             job = _plan_job(
                 registry, load_bundle(registry, version), PRODUCTION, "backfill", reason
             )

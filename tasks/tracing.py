@@ -6,11 +6,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
 
 from registry import Registry
 from registry.models import get_model
 from registry.reigns import reigns
-from registry.runs import PRODUCTION, get_run, outcome_of, teardown_of, visible_runs
+from registry.runs import (
+    PRODUCTION,
+    get_run,
+    imported_run,
+    outcome_of,
+    teardown_of,
+    visible_runs,
+)
 from registry.versions import ModelVersion, list_versions, status_of
 from tasks import lake
 from tasks.bundle import load_json, load_manifest
@@ -95,9 +103,18 @@ def find_prediction(
     """
     with registry.read() as session:
         newest = list_versions(session, get_model(session, name).id)[-1]
+        elsewhere = imported_run(session, newest.model_id, PRODUCTION, day)
     contract: dict[str, Any] = load_json(registry, newest, "contract.json")
     where = {contract["date"]: day, **parse_key(contract, text)}
-    row = _find(lake.open_table(lake.predictions_path(home.lake, name)), where, PRODUCTION)
+    path = lake.predictions_path(home.lake, name)
+    here = elsewhere is None or DeltaTable.is_deltatable(str(path))
+    row = _find(lake.open_table(path), where, PRODUCTION) if here else None
+    if row is None and elsewhere is not None:
+        raise NothingToDoError(
+            f"Trace of {name!r}",
+            f"{day} was scored by run {elsewhere}, which was imported; its rows are not here",
+            f"Trace it where it ran, or score the day here: 'pilotline score {name} --date {day}'.",
+        )
     if row is None:
         with registry.read() as session:
             scored = visible_runs(session, newest.model_id, PRODUCTION, day, day)

@@ -1,7 +1,6 @@
 """The wheels of a lock, kept as blobs: the same environment without a cache or an index."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag, sys_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from registry import Registry
-from registry.wheels import HASH, Wheel, find_wheels, put_wheel
+from registry.wheels import Wheel, find_wheels, put_wheel, read_lock
 from tasks.errors import EnvironmentBuildError
 
 DOWNLOAD_TIMEOUT_S = 900
-_ENTRY = re.compile(r"\\\n")
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,8 @@ class Wheelhouse:
 
     def lay_out(self, lock: bytes, folder: Path) -> int:
         """Write the kept wheels of ``lock`` into ``folder``, hashed again; return how many.
+
+        What is kept under a name of another package is not among them.
 
         Raises:
             MissingBlobError, DigestMismatchError: the blob store is damaged.
@@ -100,15 +99,10 @@ def locked_packages(lock: bytes) -> list[Locked]:
     What is no requirement with hashes is passed over: the build refuses it with its own words.
     """
     found = []
-    for line in _ENTRY.sub(" ", lock.decode("utf-8", "replace")).splitlines():
-        words = line.split("#")[0].strip()
-        hashes = frozenset(HASH.findall(words))
-        try:
-            wanted = Requirement(words.split(" --hash")[0])
-        except InvalidRequirement:
-            continue
-        if hashes and (wanted.marker is None or wanted.marker.evaluate()):
-            found.append(Locked(f"{wanted.name}{wanted.specifier}", hashes))
+    for package in read_lock(lock):
+        wanted = package.requirement
+        if wanted.marker is None or wanted.marker.evaluate():
+            found.append(Locked(f"{wanted.name}{wanted.specifier}", package.hashes))
     return found
 
 

@@ -12,6 +12,9 @@ import sys
 HASHED = ("body", "chain", "effective_from", "kind", "previous", "recorded_at", "seq")
 last: dict[str, tuple[int, str]] = {}  # chain -> number and hash of its last event
 hashes = set()
+if len(sys.argv) < 2:
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
 with open(sys.argv[1], encoding="utf-8") as lines:
     for line in lines:
         event = json.loads(line)

@@ -61,6 +61,21 @@ def test_each_command_explains_its_options(command: str, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("hours", ["nan", "1e308", "-1", "inf"])
+def test_a_grace_time_that_no_calendar_holds_is_wrong_use(hours: str, tmp_path: Path) -> None:
+    told = run_pilotline(tmp_path, "gc", "--grace-hours", hours)
+    assert (told.status, told.out) == (2, "")
+    assert f"--grace-hours {float(hours):g}: expected 2 to 876,000 hours." in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_that_are_no_text_are_wrong_use(tmp_path: Path) -> None:
+    told = run_pilotline(tmp_path, "show", "fl\udcff")
+    assert (told.status, told.out) == (2, "")
+    assert "Error: 'fl\\udcff' is no text in UTF-8. Type it again." in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     script = (
         "import sys\n"
@@ -281,7 +296,11 @@ def check_history(reigns: list[dict[str, Any]], home: Path) -> None:
     assert asked("--at", second["effective_from"], "--known-at", eve) == ["1.0.0"]
     none = run_pilotline(home, "history", "flight-delay", "--at", "2000-01-01T00:00+00:00")
     assert none.status == 1
-    assert "had no champion on" in none.err
+    assert "had no champion on 2000-01-01T00:00+00:00: its first was 1.0.0, from " in none.err
+    day = run_pilotline(home, "history", "flight-delay", "--at", "2000-01-01")
+    assert "on 2000-01-01 (the end of that day, " in day.err
+    began = datetime.fromisoformat(first["effective_from"]).astimezone()
+    assert asked("--at", f"{began:%Y-%m-%d %H:%M:%S %Z}") == ["1.0.0"]  # as history prints it
 
 
 def test_a_rejection_ends_a_release(demo: Demo, tmp_path: Path, server: str) -> None:

@@ -19,6 +19,7 @@ from tests.flows.conftest import (
     Demo,
     Ran,
     copy_home,
+    copy_record,
     query_sqlite,
     run_pilotline,
 )
@@ -131,7 +132,7 @@ def test_the_first_enrols_alone_and_vouches_for_the_next(office: Office) -> None
     assert urlsplit(uri).netloc == "totp"
     (secret,) = parse_qs(urlsplit(uri).query)["secret"]
     assert len(secret) == 32  # 160 bits in base32: RFC 4226 section 4 asks for no less
-    assert "shown once" in shown.out
+    assert "shown only now; the registry keeps it encrypted" in shown.out
 
     refused(office.run("approvers", "add", OPERATIONS), "must vouch", "--by NAME --code CODE")
     half = office.run("approvers", "add", OPERATIONS, "--by", REVIEWER)
@@ -191,6 +192,15 @@ def test_a_decision_needs_a_right_code_that_counts_once(office: Office) -> None:
     kept_no_code(office)
 
 
+def test_a_second_approval_by_one_person_says_that_the_first_stays(record: Path) -> None:
+    words = ("approve", MODEL, "1.0.1", "--gate", "review", "--by", REVIEWER, "--comment")
+    assert "stays" not in run_pilotline(record, *words, "read it").out
+    again = run_pilotline(record, *words, "read it twice")
+    assert "The first decision stays, and its comment: read it\n" in again.out
+    asked = run_pilotline(record, *words, "read it twice", "--json").json
+    assert (asked["new"], asked["comment"]) == (False, "read it")
+
+
 def test_a_code_is_not_used_up_where_the_decision_itself_is_refused(office: Office) -> None:
     phone = office.enrol(OPERATIONS)
     code = ("--code", phone.code())
@@ -202,8 +212,10 @@ def test_a_code_is_not_used_up_where_the_decision_itself_is_refused(office: Offi
 
 def test_five_wrong_codes_lock_for_a_quarter_of_an_hour(office: Office) -> None:
     phone = office.enrol(REVIEWER)
-    for wrong in phone.wrong_codes(5):
-        refused(office.decide("approve", "review", REVIEWER, "--code", wrong), "it is wrong")
+    lefts = ("4 tries", "3 tries", "2 tries", "1 try", "no tries")
+    for left, wrong in zip(lefts, phone.wrong_codes(5), strict=True):
+        done = office.decide("approve", "review", REVIEWER, "--code", wrong)
+        refused(done, f"it is wrong; {left} left")
     right = phone.code()
     locked = office.decide("approve", "review", REVIEWER, "--code", right)
     refused(locked, "5 were wrong lately", "Wait until")
@@ -226,6 +238,7 @@ def test_what_a_removed_approver_said_stops_a_release(
     assert done.status == 0, done.err
     waiting = office.run("release", MODEL, "1.0.1", **at)
     assert "waiting for go-live" in waiting.out
+    assert f"--by {OPERATIONS} --code CODE --comment TEXT" in waiting.out
     done = office.decide("approve", "go-live", OPERATIONS, "--code", operations.code())
     assert done.status == 0, done.err
 
@@ -246,6 +259,9 @@ def test_going_back_and_revoking_need_a_code_where_the_factory_asks_for_one(
 ) -> None:
     home = copy_home(demo.home, tmp_path / "whole")
     promote_by_name(home, server)
+    released = run_pilotline(home, "release", MODEL, "1.0.0", settings={"PREFECT_API_URL": server})
+    assert f"before: pilotline rollback {MODEL} --reason TEXT goes back" in released.out
+    what_to_score_again_is_named(copy_record(home, tmp_path / "record"))
     office = Office(home)
     phone = office.enrol(REVIEWER)
     back = ("rollback", MODEL, "--reason", "July was an exception")
@@ -269,6 +285,18 @@ def test_going_back_and_revoking_need_a_code_where_the_factory_asks_for_one(
         assert f'"by":"{REVIEWER}"' in body
         assert '"identity":"totp"' in body
     kept_no_code(office)
+
+
+def what_to_score_again_is_named(home: Path) -> None:
+    """Roll back a champion that production shows on four days."""
+    with closing(sqlite3.connect(home / "registry.db")) as database, database:
+        database.execute("drop trigger run_no_update")
+        database.execute(
+            "update run set version_id = (select max(id) from model_version) "
+            "where date between '2013-02-02' and '2013-02-05'"
+        )
+    back = run_pilotline(home, "rollback", MODEL, "--reason", "July was an exception")
+    assert f"backfill {MODEL} --start 2013-02-02 --end 2013-02-05 --using champion" in back.out
 
 
 def promote_by_name(home: Path, server: str) -> None:
@@ -346,6 +374,8 @@ def test_a_consumer_is_added_once_changed_listed_and_removed(record: Path) -> No
     assert contents_of_record(record) == before
     warned = run(*words[:-1], "~=2.0")
     assert "The champion 1.0.0 does not fit ~=2.0" in warned.err
+    known = "pricing@example.org"
+    assert f"It was {known}, ~=1.0; is now {known}, ~=2.0." in warned.out
     facts = {"consumer": "pricing", "contact": "pricing@example.org", "needs": "~=2.0"}
     assert run("list", MODEL, "--json").json == [facts]
     assert "pricing@example.org" in run("list", MODEL).out
@@ -366,6 +396,9 @@ def test_what_cannot_be_sent_stays_and_what_can_is_sent_once(record: Path) -> No
         assert done.status == 0
         assert "crew: told: flight-delay 1.0.1 is deprecated" in done.err
         assert "desk: not told yet (PILOTLINE_MAIL is not set here)" in done.err
+        assert ("Told: crew" in done.out, "To be told: desk" in done.out) == (True, True)
+        again = run("deprecate", MODEL, "1.0.1", "--reason", "moved on")
+        assert "Told before: crew\nTo be told: desk" in again.out
         later = run("notify")
         assert (later.status, "1 wait for a later try" in later.out) == (0, True)
         tried = run("notify", "--now", "--json")

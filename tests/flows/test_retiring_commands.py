@@ -1,5 +1,6 @@
 """Taking versions out of use, and moving aliases, by command."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ def refused(ran: Ran, *needed: str) -> None:
     [
         (("deprecate", MODEL, "1.0.1"), 2, "Missing option '--reason'"),
         (("revoke", MODEL), 2, "Missing argument 'VERSION'"),
+        (("deprecate", MODEL, "1.0.1", "--reason", " "), 2, "it is empty; say why"),
+        (("rollback", MODEL, "--reason", "TEXT"), 2, "write your own words"),
         (("alias", MODEL, "kept"), 2, "Give VERSION, or --remove"),
+        (("archive", MODEL, "1.0.1", *WHY, "--by", "me", "--code", "123456"), 1, "names only"),
         (("alias", MODEL, "kept", "1.0.1", "--remove"), 2, "Give VERSION, or --remove"),
         (("rollback", "nope", *WHY), 1, "known: flight-delay"),
         (("rollback", MODEL, *WHY), 1, "1.0.0"),  # the first champion has none before it
@@ -79,6 +83,24 @@ def test_a_version_is_taken_out_of_use_once(verb: str, status: str, record: Path
     assert run_pilotline(record, "audit", "verify").status == 0
 
 
+def test_who_revoked_a_version_and_why_is_shown(record: Path) -> None:
+    assert run_pilotline(record, "revoke", MODEL, "1.0.0", *WHY, "--by", "me").status == 0
+    found = run_pilotline(record, "show", f"{MODEL}@1.0.0", "--json").json["status_change"]
+    assert (found["reason"], found["by"], found["identity"]) == ("calendar", "me", "claimed")
+    ((moment,),) = query_sqlite(
+        record / "registry.db", "select recorded_at from event where kind = 'revoked'"
+    )
+    assert found["recorded_at"][:19] == moment.replace(" ", "T")[:19]
+    shown = run_pilotline(record, "show", f"{MODEL}@1.0.0").out
+    assert re.search(
+        r"status +revoked since [-0-9]+ [:0-9]+ \S+ by me \(claimed\): calendar", shown
+    )
+    assert "1.0.0 (revoked since " in run_pilotline(record, "history", MODEL).out
+    (reign,) = run_pilotline(record, "history", MODEL, "--json").json
+    assert reign["revoked_since"] == found["recorded_at"]
+    assert reign["by"] == "reviewer@example.org, operations@example.org"
+
+
 def test_revoked_is_final(record: Path) -> None:
     assert run_pilotline(record, "revoke", MODEL, "1.0.1", *WHY).status == 0
     for verb in ("deprecate", "archive"):
@@ -101,7 +123,7 @@ def test_revoking_the_champion_lists_its_days_and_stops_scoring(record: Path) ->
         assert day in done.out
         assert run in done.out
     assert "nobody is registered as a consumer" in done.out
-    assert "Next: pilotline rollback" in done.out
+    assert f"Next: pilotline release {MODEL} VERSION" in done.out  # none before to go back to
     scoring = run_pilotline(record, "score", MODEL, "--date", "2013-02-01")
     refused(scoring, "1.0.0", "revoked")
 
@@ -137,7 +159,7 @@ def test_what_people_write_is_shown_escaped(record: Path) -> None:
     contact = ("--contact", "env:NOT_SET_ANYWHERE")
     assert run_pilotline(record, "consumers", "add", MODEL, "[red]desk[/red]", *contact).status == 0
     revoked = run_pilotline(record, "revoke", MODEL, "1.0.1", "--reason", HOSTILE)
-    assert "Told: [red]desk[/red]" in revoked.out
+    assert "To be told: [red]desk[/red]" in revoked.out
     assert "[red]desk[/red]: not told yet" in revoked.err
     assert "\x1b" not in revoked.out + revoked.err
 

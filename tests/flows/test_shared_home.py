@@ -129,6 +129,8 @@ def test_the_demo_ends_as_on_a_home_of_its_own(shared: Shared) -> None:
         ("1.0.1", "registered", ["challenger"]),
     ]
     assert shared.query("select count(*) from run_outcome where state = 'succeeded'") == [(35,)]
+    warned = "the demo's approvals are names only, and go into the shared registry postgresql"
+    assert warned in shared.said[1]  # its progress
 
 
 def test_nothing_of_the_registry_lies_in_the_home(shared: Shared) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.approvals import Approval, Decision, decide
+from registry.canonical import canonical_json
 from registry.models import ModelFacts
 from registry.numbering import Release, Step
 from registry.policy import Policy
@@ -156,6 +157,7 @@ def verify() -> Callable[..., Verification]:
         version: ModelVersion,
         passed: bool = True,
         platform: str = "linux x86_64",
+        isolation: str = "A",
     ) -> Verification:
         return record_verification(
             session,
@@ -165,7 +167,7 @@ def verify() -> Callable[..., Verification]:
                 summary="golden set parity",
                 report_digest=hashlib.sha256(b"{}").hexdigest(),
                 platform=platform,
-                isolation="A",
+                isolation=isolation,
             ),
         )
 
@@ -225,12 +227,24 @@ def registration() -> Callable[..., Registration]:
     ) -> Registration:
         column = {"type": "float64", "nullable": False}
         contract = {"dataset": "flights", "inputs": {"hour": column}, "outputs": {"late": column}}
+        partitions = {"2013-01-01": "d" * 64}
+        data = {
+            "tables": {"flights": {"table_version": 3, "partitions": partitions}},
+            "train": {"days": ["2013-01-01"], "rows": 900},
+            "holdout": {"days": ["2013-01-02", "2013-01-03"], "rows": 842},
+        }
+        check = {"name": "roc_auc", "passed": True, "detail": "0.75, at least 0.6"}
+        evaluation = {"metrics": {"roc_auc": 0.75}, "rows": 842, "checks": [check]}
         return Registration(
             facts=ModelFacts(name, "operations", "Will this flight arrive late?", ("example",)),
             author="author@example.org",
             contents={
                 "model.py": ("script", b"def predict(model, data): ..."),
                 "artifact/model": ("model", f"trained on {key}".encode()),
+                "contract.json": ("contract", canonical_json(contract)),
+                "data.json": ("data", canonical_json(data)),
+                "evaluation.json": ("evaluation", canonical_json(evaluation)),
+                "notes.md": ("notes", notes.encode()),
             },
             contract=contract,
             interpreter="cpython 3.11",

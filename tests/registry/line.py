@@ -110,7 +110,7 @@ class Line(Troubled):
     )
     def decide(self, number: str, gate: str, who: str, decision: str, times: int) -> None:
         again, allowed = self.account.may_decide(number, gate, who, decision)
-        said = Decision(gate, decision, who, "", "totp")
+        said = Decision(gate, decision, who, "read", "totp")
 
         def act(session: Session) -> bool:
             return decide(session, NAME, number, said, POLICY)[1]

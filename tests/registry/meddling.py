@@ -15,8 +15,10 @@ from registry.aliases import Alias
 from registry.approvals import Approval, ApprovalUse
 from registry.approvers import Approver
 from registry.base import Base
+from registry.canonical import canonical_json
 from registry.events import GENESIS, Event, hash_event
-from registry.runs import RunOutcome, ScoredPartition
+from registry.metrics import Metric
+from registry.runs import Run, RunOutcome, ScoredPartition
 from registry.verifications import Verification
 from registry.versions import ModelVersion, VersionStatus
 
@@ -155,6 +157,54 @@ def change_run(scene: Scene, at: int) -> Meddling | None:
     return Meddling(row, {"rows": row.rows + 1}, f"^Run {row.run_id} ") if row else None
 
 
+def move_run(scene: Scene, at: int) -> Meddling | None:
+    """Let a run have been made by another version."""
+    ended = {row.run_id for row in scene.rows(RunOutcome)}
+    row = _pick([run for run in scene.rows(Run) if run.id in ended], at)
+    others = [version for version in scene.versions if row and version.id != row.version_id]
+    if row is None or not others:
+        return None
+    return Meddling(row, {"version_id": _pick(others, at).id}, f"^Run {row.id} version ")
+
+
+def change_claim(scene: Scene, at: int) -> Meddling | None:
+    """Let a worker that was fenced off win."""
+    row = _pick(scene.rows(ScoredPartition), at)
+    if row is None:
+        return None
+    named = f"^Partition {row.variant} {row.date} "
+    return Meddling(row, {"epoch": row.epoch - 1}, named)
+
+
+def turn_back_alias(scene: Scene, at: int) -> Meddling | None:
+    """Let the champion stand on the first event of all."""
+    alias = next((row for row in scene.rows(Alias) if row.name == "champion"), None)
+    if alias is None:
+        return None
+    first = next(row for row in scene.rows(Event) if row.model_id == alias.model_id)
+    return Meddling(alias, {"event_id": first.id}, "^Alias champion ", True)
+
+
+def change_metric(scene: Scene, at: int) -> Meddling | None:
+    """Let a version be better than it was."""
+    row = _pick(scene.rows(Metric), at)
+    return Meddling(row, {"value": 0.99}, f"^Metric {row.name} of ") if row else None
+
+
+def change_notes(scene: Scene, at: int) -> Meddling | None:
+    """Let a version's notes say something else."""
+    version = _pick(scene.versions, at)
+    return Meddling(version, {"notes": "fine"}, f"^Notes of version {version.number} ")
+
+
+def delete_status(scene: Scene, at: int) -> Meddling | None:
+    """Let a version have no status."""
+    version = _pick(scene.versions, at)
+    row = scene.session.get_one(VersionStatus, version.id)
+    named = f"^Status of version {version.number} "
+    return Meddling(row, None, named, version.id == scene.champion)
+
+
 def hide_run(scene: Scene, at: int) -> Meddling | None:
     """Let readers see nothing of a day."""
     row = _pick([row for row in scene.rows(ScoredPartition) if row.visible_run], at)
@@ -174,7 +224,8 @@ MEDDLINGS: dict[str, Callable[[Scene, int], Meddling | None]] = {
     for make in (
         *(change_status, change_digest, change_author, move_champion, drop_champion),
         *(move_approval, change_approval, delete_use, pass_verification, delete_event),
-        *(change_event, change_run, hide_run, change_approver),
+        *(change_event, change_run, hide_run, change_approver, move_run, change_claim),
+        *(turn_back_alias, change_metric, change_notes, delete_status),
     )
 }
 
@@ -239,6 +290,24 @@ def let_days_pass(registry: Registry, days: int) -> None:
             event.body = _rename(event.body, renamed)
             before, event.hash = event.hash, hash_event(event)
             renamed[before] = previous[event.chain] = event.hash
+        session.flush()
+
+
+def rewrite(registry: Registry, edit: Callable[[Event, dict[str, Any]], None]) -> None:
+    """Edit what events say, and make their chains verify again.
+
+    Args:
+        registry: whose events.
+        edit: changes an event, or the facts in its body, in place.
+    """
+    previous: dict[str, str] = {}
+    with unguarded(registry) as connection, Session(connection) as session:
+        for event in session.scalars(select(Event).order_by(Event.chain, Event.seq)):
+            facts = event.facts()
+            edit(event, facts)
+            event.body = canonical_json(facts).decode()
+            event.previous = previous.get(event.chain, GENESIS)
+            event.hash = previous[event.chain] = hash_event(event)
         session.flush()
 
 

@@ -20,10 +20,10 @@ from registry.approvals import (
 from registry.canonical import digest_json
 from registry.errors import ApprovalError, UnknownVersionError
 from registry.events import list_events
-from registry.policy import Policy
+from registry.policy import GATES, Policy
 from registry.reigns import Reign
 from registry.verifications import Verification
-from registry.versions import ModelVersion, status_of
+from registry.versions import ModelVersion, NewVersion, enter_version, status_of
 
 REVIEWER = "reviewer@example.org"
 OPERATIONS = "operations@example.org"
@@ -295,3 +295,62 @@ def test_the_champion_needs_no_further_decision(
         "the version is champion already. Promote another version to take it out of service."
     )
     assert status_of(session, version) == "approved"
+
+
+@pytest.mark.parametrize(
+    "typed", [" Reviewer@Example.org", "reviewer@example.org ", "\uff52eviewer@example.org"]
+)
+def test_a_decision_is_kept_under_the_name_that_the_policy_writes(
+    session: Session, add_version: Add, say: Say, policy: Policy, typed: str
+) -> None:
+    version = add_version(session)
+    approval, _ = say(session, version, "review", typed)
+    assert approval.approver == REVIEWER
+    assert say(session, version, "review", REVIEWER) == (approval, False)
+    assert is_live(session, approval, policy)
+
+
+def test_the_author_typed_in_another_way_cannot_approve(
+    session: Session,
+    add_version: Add,
+    say: Say,
+    new_version: Callable[..., NewVersion],
+    policy: Policy,
+) -> None:
+    new = replace(new_version(), author="ren\u00e9@example.org ")
+    version, _ = enter_version(session, new)
+    listed = replace(policy, approvers=dict.fromkeys(GATES, ("rene\u0301@example.org",)))
+    with pytest.raises(ApprovalError, match="is the author of this version"):
+        say(session, version, "review", "rene\u0301@example.org", under=listed)
+
+
+def test_two_gates_need_two_people_however_one_types(
+    session: Session, add_version: Add, say: Say, verify: Verify, policy: Policy
+) -> None:
+    twins = ("ren\u00e9@example.org", "rene\u0301@example.org")  # as a policy of before named both
+    listed = replace(policy, approvers=dict.fromkeys(GATES, twins))
+    version = add_version(session)
+    say(session, version, "review", twins[0], under=listed)
+    verify(session, version)
+    with pytest.raises(ApprovalError, match="Two gates need two people"):
+        say(session, version, "go-live", twins[1], under=listed)
+
+
+def test_a_rejection_needs_a_reason(session: Session, add_version: Add, policy: Policy) -> None:
+    version = add_version(session)
+    said = Decision("review", "reject", REVIEWER, " ")
+    with pytest.raises(ApprovalError, match=r"a rejection without a reason\. Say in the comment"):
+        decide(session, "flight-delay", version.number, said, policy)
+    assert status_of(session, version) == "registered"
+
+
+def test_a_verification_in_weaker_isolation_than_asked_for_does_not_open_go_live(
+    session: Session, add_version: Add, say: Say, verify: Verify, policy: Policy
+) -> None:
+    version = add_version(session)
+    say(session, version, "review", REVIEWER)
+    verify(session, version, isolation="C")
+    with pytest.raises(ApprovalError, match="verified in isolation C, the policy asks for A"):
+        say(session, version, "go-live", OPERATIONS)
+    loose = replace(policy, minimum_isolation="C")
+    assert say(session, version, "go-live", OPERATIONS, under=loose)[1]

@@ -148,7 +148,7 @@ def test_a_code_of_another_time_is_wrong(
     with pytest.raises(WrongCodeError) as refused:
         show(registry, vault, code(secret, NOON + timedelta(seconds=seconds)))
     assert str(refused.value) == (
-        f"One-time code of {REVIEWER!r}: it is wrong. "
+        f"One-time code of {REVIEWER!r}: it is wrong; 4 tries left. "
         "Type the six digits that the device shows now."
     )
 
@@ -339,7 +339,7 @@ def test_somebody_who_is_not_enrolled_cannot_be_removed(
     registry: Registry, vault: Vault, secret: str
 ) -> None:
     by = Presence(REVIEWER, code(secret, NOON), NOON)
-    with pytest.raises(ApproverError, match="not enrolled"):
+    with pytest.raises(ApproverError, match=r"not enrolled; .*'pilotline approvers list' says"):
         remove_approver(registry, vault, OPERATIONS, by)
     show(registry, vault, by.code)  # it is not used up
 
@@ -373,3 +373,24 @@ def test_a_secret_moved_to_another_approver_is_refused(
     by = Presence(OPERATIONS, code(secret, later), later)
     with pytest.raises(ApproverError, match=f"the secret was sealed for '{REVIEWER}'"):
         act_present(registry, vault, by, lambda session: None)
+
+
+@pytest.mark.parametrize("twin", ["Reviewer@Example.org ", "\uff52eviewer@example.org"])
+def test_one_person_has_one_enrolment_and_is_found_however_typed(
+    registry: Registry, vault: Vault, secret: str, twin: str
+) -> None:
+    by = Presence(REVIEWER, code(secret, NOON), NOON)
+    with pytest.raises(ApproverError, match="enrolled already"):
+        enrol(registry, vault, twin, by)
+    act_present(registry, vault, Presence(twin, by.code, NOON), lambda session: None)
+    with registry.read() as session:
+        assert enrolled_since(session, twin) == enrolled_since(session, REVIEWER) is not None
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\0", "\uff11" * 6])
+def test_a_code_of_odd_characters_is_a_wrong_one(
+    registry: Registry, vault: Vault, secret: str, odd: str
+) -> None:
+    with pytest.raises(WrongCodeError, match="it is wrong"):
+        show(registry, vault, odd)
+    assert attempts(registry) == 1

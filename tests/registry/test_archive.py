@@ -81,6 +81,15 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 }
 
 
+def test_an_index_over_64_mebibytes_is_refused_before_it_is_read(
+    target: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in" / "export.json").open("wb") as file:
+        file.truncate(2**26 + 1)
+    _refused(target, tmp_path / "in", "has more than 67108864 bytes")
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["tar", "gz"])
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_archive_is_refused_whole(

@@ -1,15 +1,17 @@
 """The audit finds and names the first thing that is wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Executable, delete, select, text, update
+from sqlalchemy import Executable, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from registry import Registry
@@ -20,14 +22,16 @@ from registry.audit import audit, export_events, list_heads
 from registry.blobs_folder import FolderBlobs
 from registry.consumers import Consumer, NewConsumer, add_consumer
 from registry.errors import AuditError
-from registry.events import Event
+from registry.events import Event, append_event
+from registry.metrics import Metric
 from registry.promotions import rollback
 from registry.registration import Registration, register
 from registry.reigns import Reign
-from registry.runs import Claim, Ending, RunOutcome, ScoredPartition, claim_partition, end_run
+from registry.runs import Claim, Ending, Run, RunOutcome, ScoredPartition, claim_partition, end_run
 from registry.statuses import retire
 from registry.verifications import Verification
-from registry.versions import ModelVersion, VersionStatus, get_version
+from registry.versions import ModelVersion, TrainingPartition, VersionStatus, get_version
+from tests.registry.meddling import rewrite, unguarded
 
 SCRIPT = Path(package).parents[1] / "docs" / "reference" / "verify_chain.py"
 NAME = "flight-delay"
@@ -88,6 +92,25 @@ def hide_run(session: Session) -> Executable:
     return update(ScoredPartition).values(visible_run=None)
 
 
+def move_run(session: Session) -> Executable:
+    return update(Run).values(version_id=get_version(session, NAME, "1.0.0").id)
+
+
+def point_alias_back(session: Session) -> Executable:
+    first = session.scalars(select(Event.id).where(Event.seq == 1)).one()
+    return update(Alias).where(Alias.name == "champion").values(event_id=first)
+
+
+def change_parent(session: Session) -> Executable:
+    first, second = (get_version(session, NAME, number) for number in ("1.0.0", "2.0.0"))
+    return update(ModelVersion).where(ModelVersion.id == second.id).values(parent_id=first.id)
+
+
+def reread_consumer(session: Session) -> Executable:
+    first = session.scalars(select(Event.id).where(Event.seq == 1)).one()
+    return update(Consumer).values(event_id=first)
+
+
 TAMPERINGS: dict[str, tuple[Callable[[Session], Executable], str]] = {
     "a row's status": (change_status, r"Status of version 3\.0\.0"),
     "the champion": (move_champion, "Alias champion"),
@@ -110,6 +133,60 @@ TAMPERINGS: dict[str, tuple[Callable[[Session], Executable], str]] = {
         lambda _: update(Event).where(Event.seq == 2).values(body="{}"),
         "Event 2: it is missing, edited or moved|Event 2 of",
     ),
+    "the version of a run": (move_run, "Run .* version of"),
+    "the data of a run": (
+        lambda _: update(Run).values(partition_digest="f" * 64),
+        "Run .* partition of",
+    ),
+    "the epoch of a run": (lambda _: update(Run).values(epoch=7), "Run .* epoch of"),
+    "the variant of a run": (
+        lambda _: update(Run).values(variant="shadow/1.0.0"),
+        "Run .* variant",
+    ),
+    "the day of a run": (lambda _: update(Run).values(date=date(2013, 2, 1)), "Run .* date"),
+    "why a run failed": (lambda _: update(RunOutcome).values(reason="rain"), "Run .* reason"),
+    "whether a run committed": (
+        lambda _: update(RunOutcome).values(table_version=None),
+        "Run .* committed",
+    ),
+    "the last claim's epoch": (
+        lambda _: update(ScoredPartition).values(epoch=0),
+        "Partition production 2013-01-01",
+    ),
+    "a partition that nothing claims": (lambda _: delete(ScoredPartition), "Partition production"),
+    "the event of an alias": (point_alias_back, "Alias champion"),
+    "the event of a consumer": (reread_consumer, "Consumer pricing"),
+    "the words of a verification": (
+        lambda _: update(Verification).values(summary="all well"),
+        r"Verification 1 of 1\.0\.0 summary",
+    ),
+    "a parent": (change_parent, r"Parent of version 2\.0\.0"),
+    "a training key": (
+        lambda _: update(ModelVersion).where(ModelVersion.major == 1).values(training_key="f" * 64),
+        r"Training key of version 1\.0\.0",
+    ),
+    "a dataset": (lambda _: update(ModelVersion).values(dataset="x"), "Dataset of version"),
+    "a list of features": (
+        lambda _: update(ModelVersion).values(features='["minute"]'),
+        "Features of version",
+    ),
+    "features that are none": (
+        lambda _: update(ModelVersion).values(features="hour"),
+        "Version of .* a row is missing or holds nonsense",
+    ),
+    "release notes": (lambda _: update(ModelVersion).values(notes="fine"), "Notes of version"),
+    "a training day's data": (
+        lambda _: update(TrainingPartition).values(partition_digest="f" * 64),
+        "Training partitions of version",
+    ),
+    "a deleted training day": (lambda _: delete(TrainingPartition), "Training partitions of"),
+    "a metric": (lambda _: update(Metric).values(value=0.99), r"Metric roc_auc of 1\.0\.0"),
+    "a deleted metric": (lambda _: delete(Metric), r"Metric roc_auc of 1\.0\.0"),
+    "the rows of a metric": (
+        lambda _: update(Metric).values(rows=9),
+        r"File evaluation\.json of 1\.0\.0",
+    ),
+    "a deleted status": (lambda _: delete(VersionStatus), r"Status of version 1\.0\.0"),
     "an event's time": (
         lambda _: update(Event).where(Event.seq == 4).values(kind="reviewed"),
         "Event 4",
@@ -125,6 +202,81 @@ def test_what_was_changed_behind_its_back_is_named(
     with lived.write() as session:
         tamper(session, statement(session))
     with pytest.raises(AuditError, match=named):
+        audit(lived)
+
+
+def test_an_alias_of_no_version_is_named(lived: Registry) -> None:
+    with unguarded(lived) as connection:
+        connection.execute(update(Alias).where(Alias.name == "champion").values(version_id=99))
+    with pytest.raises(AuditError, match=r"Alias champion .* found no version of the model"):
+        audit(lived)
+
+
+def test_a_row_that_belongs_to_nothing_is_named(tmp_path: Path, empty_database: Path) -> None:
+    # PostgreSQL itself lets no such row come about.
+    shutil.copy(empty_database, tmp_path / "registry.db")
+    with Registry(f"sqlite:///{tmp_path / 'registry.db'}", tmp_path / "blobs") as registry:
+        with unguarded(registry) as connection:
+            connection.execute(insert(VersionStatus).values(version_id=99, status="approved"))
+        with pytest.raises(AuditError, match=r"Row 99 of version_status .* its model_version"):
+            audit(registry)
+
+
+NEWER = ("training_key", "dataset", "features", "notes", "learned")
+
+
+def forget_newer_facts(_: Event, facts: dict[str, Any]) -> None:
+    """Let an event say no more than early ones did."""
+    for name in NEWER:
+        facts.pop(name, None)
+
+
+EARLY: dict[str, tuple[Executable, str]] = {
+    "release notes": (update(ModelVersion).values(notes="fine"), r"File notes\.md of 1\.0\.0"),
+    "a dataset": (update(ModelVersion).values(dataset="x"), r"File contract\.json of 1\.0\.0"),
+    "features": (update(ModelVersion).values(features="[]"), r"File contract\.json of 1\.0\.0"),
+    "a training day": (delete(TrainingPartition), r"File data\.json of 1\.0\.0"),
+}
+
+
+@pytest.mark.parametrize("what", EARLY)
+def test_what_an_early_event_does_not_hold_is_compared_with_the_files(
+    lived: Registry, tamper: Tamper, what: str
+) -> None:
+    rewrite(lived, forget_newer_facts)
+    audit(lived)
+    statement, named = EARLY[what]
+    with lived.write() as session:
+        tamper(session, statement)
+    with pytest.raises(AuditError, match=named):
+        audit(lived)
+
+
+def test_a_distance_that_was_called_drift_is_still_the_one_on_record(
+    lived: Registry, tamper: Tamper
+) -> None:
+    judged = {"column": "dest", "distance": "jensen_shannon", "value": 0.125}
+    window = {"start": "2013-01-01", "end": "2013-01-07", "judgements": [judged]}
+    with lived.write() as session:
+        version = get_version(session, NAME, "1.0.0")
+        metric = Metric(
+            version_id=version.id,
+            kind="drift",
+            name="dest.jensen_shannon",
+            value=0.125,
+            start=date(2013, 1, 1),
+            end=date(2013, 1, 7),
+            variant="production",
+            rows=842,
+            basis="b" * 64,
+        )
+        session.add(metric)
+        body = {"version": "1.0.0", "digest": version.digest, "windows": [window]}
+        append_event(session, version.model_id, "drift detected", body)
+    audit(lived)
+    with lived.write() as session:
+        tamper(session, update(Metric).where(Metric.kind == "drift").values(value=0.01))
+    with pytest.raises(AuditError, match=r"Metric dest\.jensen_shannon of 1\.0\.0, 2013-01-01"):
         audit(lived)
 
 
@@ -209,5 +361,13 @@ def test_a_script_without_pilotline_verifies_the_export(lived: Registry, tmp_pat
     assert "events were cut" in verify(lines[:-1], head.hash).stderr
 
 
+def test_the_script_without_a_file_says_how_it_is_called() -> None:
+    told = subprocess.run(
+        [sys.executable, "-I", str(SCRIPT)], capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "python3 verify_chain.py events.jsonl [HEAD ...]" in told.stderr
+
+
 def test_the_script_is_as_short_as_promised() -> None:
-    assert len(SCRIPT.read_text("utf-8").splitlines()) <= 30
+    assert len(SCRIPT.read_text("utf-8").splitlines()) <= 33

@@ -193,6 +193,16 @@ def test_deleting_what_is_not_there_is_no_error(place: Place) -> None:
     place.blobs.delete(ABC)
 
 
+def test_what_was_put_since_a_moment_is_not_deleted(place: Place) -> None:
+    place.blobs.put(b"abc")
+    (stored,) = place.blobs.list()
+    assert not place.blobs.delete(ABC, before=stored.stored_at)
+    assert place.blobs.get(ABC) == b"abc"
+    assert place.blobs.delete(ABC, before=stored.stored_at + timedelta(seconds=1))
+    assert not place.blobs.has(ABC)
+    assert not place.blobs.delete(ABC)
+
+
 @pytest.mark.parametrize("damaged", [b"abd", b"", b"abcabc"])
 def test_damaged_bytes_are_found_on_reading(place: Place, damaged: bytes) -> None:
     place.blobs.put(b"abc")

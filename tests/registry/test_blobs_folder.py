@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import chdir
 from datetime import UTC, datetime
 from pathlib import Path
+from socket import AF_UNIX, socket
 
 import pytest
 
 from registry import __file__ as package
 from registry.blobs_folder import FolderBlobs
-from registry.errors import StoreError
+from registry.errors import MissingBlobError, StoreError
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
 ROOT = Path(package).parents[1]  # where the processes find our packages
@@ -167,3 +170,76 @@ def test_the_self_test_refuses_what_cannot_be_a_folder(tmp_path: Path) -> None:
         f"Registry at {str(tmp_path / 'blobs')!r}: cannot be written (File exists). "
         "Free space or fix rights."
     )
+
+
+def lay_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def lay_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def lay_link(path: Path) -> None:
+    elsewhere = path.parents[1] / "elsewhere"
+    elsewhere.write_bytes(b"abc")
+    path.symlink_to(elsewhere)
+
+
+def lay_socket(path: Path) -> None:
+    with socket(AF_UNIX) as listening, chdir(path.parent):  # its address may have 107 characters
+        listening.bind(path.name)
+
+
+def lay_file_for_folder(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("a file where the folder should be")
+
+
+REPLACEABLE: list[Callable[[Path], None]] = [lay_pipe, lay_loop, lay_link, lay_socket]
+IN_THE_WAY: list[Callable[[Path], None]] = [Path.mkdir, lay_file_for_folder]
+
+
+@pytest.fixture(params=REPLACEABLE + IN_THE_WAY, ids=lambda lay: lay.__name__)
+def odd(request: pytest.FixtureRequest, tmp_path: Path) -> FolderBlobs:
+    """Return a store in which something odd lies in place of the blob of abc."""
+    blobs = FolderBlobs(tmp_path)
+    path = tmp_path / "ba" / blobs.put(b"abc")
+    path.unlink()
+    request.param(path)
+    return blobs
+
+
+def test_what_is_no_plain_file_is_neither_read_nor_waited_for(odd: FolderBlobs) -> None:
+    with pytest.raises(MissingBlobError) as missing:
+        odd.get(ABC)
+    assert str(missing.value) == (
+        "Blob ba7816bf8f01... is no plain file in the blob store. "
+        "Restore the store from a copy, or check PILOTLINE_BLOBS."
+    )
+    assert not odd.has(ABC)
+    assert odd.missing([ABC]) == [ABC]
+    assert list(odd.list()) == []
+
+
+@pytest.mark.parametrize("odd", REPLACEABLE, indirect=True)
+def test_putting_again_takes_its_place(odd: FolderBlobs) -> None:
+    assert odd.put(b"abc") == ABC
+    assert odd.get(ABC) == b"abc"
+    assert not (odd.root / "ba" / ABC).is_symlink()
+
+
+@pytest.mark.parametrize("odd", IN_THE_WAY, indirect=True)
+def test_what_cannot_be_replaced_is_told(odd: FolderBlobs) -> None:
+    with pytest.raises(StoreError, match=r"cannot write a blob \((Is a directory|File exists)\)"):
+        odd.put(b"abc")
+
+
+def test_a_looping_store_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "blobs").symlink_to(tmp_path / "blobs")
+    blobs = FolderBlobs(tmp_path / "blobs")
+    with pytest.raises(MissingBlobError):
+        blobs.get(ABC)
+    with pytest.raises(StoreError, match="cannot write a blob"):
+        blobs.put(b"abc")
+    assert list(blobs.list()) == []

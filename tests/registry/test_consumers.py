@@ -106,7 +106,10 @@ def test_those_who_cannot_take_a_version_are_named(session: Session, model_id: i
         "gate@example.org",
         "env:GATE_SLACK",
         "json://hooks.example.org/delay",
-        "jsons://hooks.example.org:8443/delay?x=1",
+        "jsons://hooks.example.org:8443/delay/late.json",
+        "xml://hooks.b\u00fccher.example/",
+        "form://[::1]:8080/in",
+        "j\u00f6rg.o'neil+gate@b\u00fccher.example",
         "json://127.0.0.1:8080",
     ],
 )
@@ -131,6 +134,22 @@ def test_a_contact_is_an_address_that_holds_no_secret(
         "env:1A",
         "env:GATE SLACK",
         "a@example.org\nb@example.org",
+        "json://a.example/x,mailto://user:secret@example.org",
+        "json://a.example/x mailto://user:secret@example.org",
+        "json://a.example/x;mailto://user:secret@example.org",
+        "json://hooks.example.org/delay?pass=secret",
+        "json://hooks.example.org/?+Authorization=Bearer%20secret",
+        "json://hooks.example.org/#secret",
+        "json://user:secret%40hooks.example.org/",
+        "json://user:secret\uff20hooks.example.org/",
+        "json://hooks.example.org/\nx",
+        "json://hooks.example.org/\x9b31mred",
+        "json://hooks.example.org/\0",
+        "json://hooks.example.org/\u202eevil",
+        "a@example.org\n",
+        "a,b@example.org",
+        "a@example.org?to=b",
+        "a@example.org\0",
     ],
 )
 def test_a_contact_that_is_none_or_holds_a_secret_is_refused(
@@ -145,7 +164,7 @@ def test_a_contact_that_is_none_or_holds_a_secret_is_refused(
     assert list_consumers(session, model_id) == []
 
 
-@pytest.mark.parametrize("needs", ["1.2", "about 1", "~=1"])
+@pytest.mark.parametrize("needs", ["1.2", "about 1", "~=1", "===\ud800", ",".join([">=1.0"] * 34)])
 def test_a_constraint_that_is_none_is_refused(session: Session, model_id: int, needs: str) -> None:
     with pytest.raises(ConsumerError) as refused:
         add_consumer(session, "flight-delay", NewConsumer("crew", "crew@example.org", needs))

@@ -21,7 +21,7 @@ Release = Callable[..., Reign]
 
 @pytest.fixture
 def version(registry: Registry, registration: Callable[..., Registration]) -> ModelVersion:
-    """Return a stored version of two files."""
+    """Return a stored version of six files."""
     return register(registry, registration())[0]
 
 
@@ -36,7 +36,7 @@ def test_a_folder_holds_the_rows_and_every_blob_under_its_digest(
     assert index["format"] == "pilotline-export/1"
     assert index["head"] == {"seq": 1, "hash": written.head}
     assert {version.digest, trained} <= names == set(index["blobs"])
-    assert written.blobs == len(names) == 3
+    assert written.blobs == len(names) == 7
 
 
 @pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz"])

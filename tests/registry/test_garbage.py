@@ -2,13 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from registry import Registry
+from registry.blobs import StoredBlob
 from registry.blobs_folder import FolderBlobs
 from registry.errors import AuditError
 from registry.garbage import collect_garbage
@@ -30,13 +31,14 @@ def age_blobs(registry: Registry, hours: float) -> None:
 def test_what_nothing_names_goes_after_the_grace_time(
     registry: Registry, registration: Make
 ) -> None:
-    version, _ = register(registry, registration())
+    new = registration()
+    version, _ = register(registry, new)
     stray = registry.blobs.put(b"nobody names this")
     age_blobs(registry, 25)
     done = collect_garbage(registry, DAY, only_plan=False)
     assert [blob.digest for blob in done.removed] == [stray]
     assert done.size_bytes == 17
-    assert done.kept == 3  # the manifest and its two files
+    assert done.kept == 1 + len(new.contents)  # the manifest and its files
     assert not registry.blobs.has(stray)
     assert registry.blobs.has(version.digest)
 
@@ -85,6 +87,40 @@ def test_a_damaged_manifest_stops_it(registry: Registry, registration: Make) -> 
 def test_a_short_grace_time_is_refused(registry: Registry) -> None:
     with pytest.raises(ValueError, match="at least 2:00:00"):
         collect_garbage(registry, timedelta(minutes=5), only_plan=False)
+
+
+def test_a_grace_time_beyond_the_calendar_is_refused(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="at most 36500 days"):
+        collect_garbage(registry, timedelta.max, only_plan=True)
+
+
+class PutMeanwhile(FolderBlobs):
+    """A folder in which somebody puts a blob again just after it was listed."""
+
+    def list(self) -> Iterator[StoredBlob]:
+        """Give every stored blob, then put one."""
+        yield from [*super().list()]
+        self.put(b"a profile")
+
+
+def test_what_is_put_again_after_the_listing_stays(registry: Registry, tmp_path: Path) -> None:
+    profile, stray = registry.blobs.put(b"a profile"), registry.blobs.put(b"nobody names this")
+    age_blobs(registry, 25)
+    registry.blobs = PutMeanwhile(tmp_path / "blobs")
+    done = collect_garbage(registry, DAY, only_plan=False)
+    assert [blob.digest for blob in done.removed] == [stray]
+    assert registry.blobs.get(profile) == b"a profile"
+
+
+def test_a_folder_in_place_of_a_blob_is_left_alone(registry: Registry) -> None:
+    assert isinstance(registry.blobs, FolderBlobs)
+    stray = registry.blobs.put(b"nobody names this")
+    path = registry.blobs.root / stray[:2] / stray
+    path.unlink()
+    path.mkdir()
+    age_blobs(registry, 25)
+    assert collect_garbage(registry, DAY, only_plan=False).removed == []
+    assert path.is_dir()
 
 
 def test_nothing_outside_the_store_is_touched(registry: Registry, tmp_path: Path) -> None:

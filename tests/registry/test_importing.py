@@ -6,12 +6,13 @@ import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
+from sqlalchemy.event import listen, remove
 
 from registry import Registry
 from registry.aliases import set_challenger
@@ -19,8 +20,8 @@ from registry.audit import check_model
 from registry.base import Base
 from registry.canonical import canonical_json
 from registry.consumers import NewConsumer, add_consumer
-from registry.errors import ImportRefusedError
-from registry.events import list_events
+from registry.errors import ImportRefusedError, StoreError
+from registry.events import GENESIS, Event, hash_event, list_events
 from registry.exporting import describe_model, export_model
 from registry.importing import import_model
 from registry.manifest import decode_manifest
@@ -207,6 +208,11 @@ def _last(kind: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return find
 
 
+def _alias(index: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(row for row in index["aliases"] if row["name"] == name)
+    return found
+
+
 FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another format": (lambda i: i.update(format="pilotline-export/2"), "expected format"),
     "an unknown key": (lambda i: i.update(more=[]), "exactly its keys"),
@@ -264,6 +270,39 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda i: i["run_outcomes"][0].update(rows=7),
         "Run ",
     ),
+    "a better metric": (lambda i: i["metrics"][0].update(value=0.99), "Metric roc_auc of 1.0.0"),
+    "other notes": (lambda i: i["versions"][0].update(notes="fine"), "Notes of version 1.0.0"),
+    "a day it did not learn from": (
+        lambda i: i["training_partitions"][0].update(date="2013-01-09"),
+        "Training partitions of version",
+    ),
+    "a run of other data": (
+        lambda i: _last("runs")(i).update(partition_digest="f" * 64),
+        "partition of 'flight-delay'",
+    ),
+    "a run of another version": (lambda i: _last("runs")(i).update(version="1.0.1"), "Run "),
+    "an epoch that nothing can follow": (
+        lambda i: _last("runs")(i).update(epoch=2**31 - 1),
+        "epoch 2147483647 is out of all bounds",
+    ),
+    "a version that nothing can follow": (
+        lambda i: _last("versions")(i).update(major=2**31 - 1),
+        "major 2147483647 is out of all bounds",
+    ),
+    "a time to come": (
+        lambda i: _last("runs")(i).update(started_at="9999-12-31T23:59:59.999999+00:00"),
+        "is out of all bounds",
+    ),
+    "a day beyond all days": (
+        lambda i: _last("runs")(i).update(date="9999-12-31"),
+        "date 9999-12-31 is out of all bounds",
+    ),
+    "a variant with a path": (lambda i: _last("runs")(i).update(variant="../x"), "no variant"),
+    "an owner with an escape": (lambda i: i["model"].update(owner="\x1b]0;x\x07"), "is no name"),
+    "an alias on the wrong event": (
+        lambda i: _alias(i, "champion").update(event=1),
+        "Alias champion",
+    ),
     "a list of blobs without one": (lambda i: i["blobs"].popitem(), "is not listed"),
 }
 
@@ -273,6 +312,162 @@ def test_a_forged_record_is_refused_whole(folder: Path, target: Registry, what: 
     edit, told = FORGED[what]
     _edit_index(folder, edit)
     _refused(target, folder, told)
+
+
+def _edit_body(
+    index: dict[str, Any], kind: str, edit: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
+    """Edit what the first event of a kind says, and return it."""
+    event: dict[str, Any] = next(event for event in index["events"] if event["kind"] == kind)
+    facts = json.loads(event["body"])
+    edit(facts)
+    event["body"] = canonical_json(facts).decode()
+    return event
+
+
+def _rechain(index: dict[str, Any]) -> None:
+    """Make the chain verify again, as who rewrites all of it can."""
+    previous = GENESIS
+    for seq, event in enumerate(index["events"], start=1):
+        event |= {"seq": seq, "previous": previous}
+        facts = dict(event)
+        for name in ("recorded_at", "effective_from"):
+            facts[name] = datetime.fromisoformat(facts[name])
+        event["hash"] = previous = hash_event(Event(**facts))
+    index["head"] = {"seq": len(index["events"]), "hash": previous}
+
+
+def _one_approval(index: dict[str, Any]) -> None:
+    _edit_body(index, "promoted", lambda facts: facts["approvals"].pop())
+    index["approval_uses"].pop()
+
+
+def _author_approves(index: dict[str, Any]) -> None:
+    index["versions"][0]["author"] = "reviewer@example.org"
+    _edit_body(index, "registered", lambda facts: facts.update(author="reviewer@example.org"))
+
+
+def _promoted_unapproved(index: dict[str, Any]) -> None:
+    review = next(event for event in index["events"] if event["kind"] == "approved")
+    review["kind"] = "go-live approved"
+
+
+def _add_event(index: dict[str, Any], kind: str, facts: dict[str, Any]) -> None:
+    body = canonical_json(facts).decode()
+    index["events"].append({**index["events"][-1], "kind": kind, "body": body})
+
+
+def _set_alias(index: dict[str, Any], name: str) -> None:
+    facts = {"alias": name, "version": "1.0.0", "digest": index["versions"][0]["digest"]}
+    _add_event(index, "alias set", facts)
+    seq = len(index["events"])
+    index["aliases"].append({"name": name, "version": "1.0.0", "event": seq})
+
+
+def _reign_to_come(index: dict[str, Any]) -> None:
+    event = _edit_body(index, "promoted", lambda facts: None)
+    moment = datetime.fromisoformat(event["recorded_at"]) + timedelta(hours=1)
+    event["effective_from"] = moment.isoformat()
+
+
+RECHAINED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a promotion on one approval": (_one_approval, "one approval at each of review and go-live"),
+    "a promotion that the author approved": (
+        _author_approves,
+        "'reviewer@example.org', the author",
+    ),
+    "a promotion without a review": (_promoted_unapproved, "expected an approved version"),
+    "a promotion from a time to come": (_reign_to_come, "expected no time to come"),
+    "another champion before": (
+        lambda i: _edit_body(i, "promoted", lambda facts: facts.update(previous="0.9.0")),
+        "expected None before, got '0.9.0'",
+    ),
+    "an alias with a path": (lambda i: _set_alias(i, "../x"), "Name '../x'"),
+    "an alias with a reserved name": (lambda i: _set_alias(i, "latest"), "Name 'latest'"),
+    "a kind with an escape": (lambda i: _add_event(i, "\x1b[31m", {}), r"got '\x1b[31m'"),
+    "a fact that is missing": (lambda i: _add_event(i, "revoked", {}), "no 'version'"),
+    "a version that is not there": (
+        lambda i: _add_event(i, "drift detected", {"version": "7.0.0"}),
+        "expected a registered version, got '7.0.0'",
+    ),
+    "a number that comes twice": (
+        lambda i: i["events"].append(dict(i["events"][0])),
+        "versions: the events say something else",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", RECHAINED)
+def test_a_chain_rewritten_from_its_beginning_is_refused_whole(
+    folder: Path, target: Registry, what: str
+) -> None:
+    edit, told = RECHAINED[what]
+
+    def rewrite(index: dict[str, Any]) -> None:
+        edit(index)
+        _rechain(index)
+
+    _edit_index(folder, rewrite)
+    _refused(target, folder, told)
+
+
+def test_rewriting_a_chain_as_it_was_changes_nothing(folder: Path, target: Registry) -> None:
+    _edit_index(folder, _rechain)
+    assert import_model(target, folder).new
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "told"),
+    [
+        ("notes.md", None, "holds no file 'notes.md'"),
+        ("contract.json", None, "holds no file 'contract.json'"),
+        ("evaluation.json", None, "holds no file 'evaluation.json'"),
+        ("evaluation.json", b"{}", "file 'evaluation.json' of 1.0.0 is none"),
+        ("contract.json", b"[]", "file 'contract.json' of 1.0.0 is none"),
+        ("notes.md", b"\xff", "file 'notes.md' of 1.0.0 is none"),
+    ],
+)
+def test_a_version_without_what_every_command_reads_is_refused_whole(
+    source: Registry,
+    target: Registry,
+    registration: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    path: str,
+    data: bytes | None,
+    told: str,
+) -> None:
+    new = registration()
+    contents = dict(new.contents)
+    role, _ = contents.pop(path)
+    if data is not None:
+        contents[path] = (role, data)
+    # A registry that takes anything: registering looks at the files as well.
+    monkeypatch.setattr("registry.registration.first_contradiction", lambda *_: None)
+    register(source, replace(new, contents=contents))
+    _refused(target, export_model(source, NAME, tmp_path / "out").path, told)
+
+
+@pytest.mark.parametrize("every", [True, False], ids=["staging", "registry"])
+def test_a_full_disk_is_told_as_what_it_is(
+    folder: Path, target: Registry, empty_database: Path, every: bool
+) -> None:
+    pages = empty_database.stat().st_size // 4096  # SQLite's default size of a page
+    full = Engine if every else target.engine
+
+    def fill(connection: Any, _: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    listen(full, "connect", fill)
+    target.engine.dispose()
+    try:
+        with pytest.raises(StoreError) as refused:
+            import_model(target, folder)
+    finally:
+        remove(full, "connect", fill)
+    where = "rehearsal.db" if every else "target.db"
+    assert f"{where}': its disk is full. Free space" in str(refused.value)
+    assert not any(_rows(target).values())
 
 
 @pytest.mark.parametrize(
@@ -285,6 +480,7 @@ def test_a_forged_record_is_refused_whole(folder: Path, target: Registry, what: 
         (b'{"format":', "Expecting value"),
         (b'{"format":"\\ud800"}', "surrogates not allowed"),
         (b"\xff\xfe", "decode"),
+        (b"[" + b"{}," * 1_000_000 + b"{}]", "at most 2000000 values"),
     ],
 )
 def test_json_that_readers_could_read_differently_is_refused_whole(

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+import sqlite3
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from sqlalchemy.exc import DBAPIError
 
 from registry import Registry
 from registry.errors import StoreError
-from registry.events import append_event, first_broken_event, list_events
+from registry.events import Event, append_event, first_broken_event, list_events
 from registry.migrations import __path__ as migrations
 from registry.migrations.upgrade import upgrade
+from registry.migrations.versions.second import FACTS
 from registry.models import ModelFacts, RegisteredModel, get_model, put_model
 from registry.resolution import champion
 from registry.schema import metadata
@@ -318,3 +321,43 @@ def test_a_database_of_a_newer_release_is_refused_with_the_release_it_needs(
         session.execute(text("update registry_info set value = '0.2.0' where key = 'needs'"))
     with pytest.raises(StoreError, match=r"has schema 0004.*Use pilotline 0\.2\.0 or newer\.$"):
         Registry(database, tmp_path)
+
+
+REPLACED = """
+INSERT OR REPLACE INTO event
+SELECT id, model_id, seq, kind, '{}', recorded_at, effective_from, previous, hash, chain FROM event
+"""
+
+
+def test_a_fact_cannot_be_replaced_on_a_connection_of_another_program(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "registry.db")
+    with Registry(f"sqlite:///{tmp_path / 'registry.db'}", tmp_path) as registry:
+        with registry.write() as session:
+            put_model(session, ModelFacts("flight-delay", "operations", ""))
+            append_event(session, get_model(session, "flight-delay").id, "registered", {"a": "b"})
+        foreign = sqlite3.connect(tmp_path / "registry.db")
+        with pytest.raises(sqlite3.IntegrityError, match="event: facts are added, never edited"):
+            foreign.execute(REPLACED)
+        foreign.close()
+        with registry.read() as session:
+            assert [event.facts() for event in session.scalars(select(Event))] == [{"a": "b"}]
+
+
+@pytest.mark.parametrize("table", FACTS)
+def test_every_table_of_facts_refuses_a_row_under_a_known_key(
+    tmp_path: Path, empty_database: Path, table: str
+) -> None:
+    shutil.copy(empty_database, tmp_path / "registry.db")
+    database = sqlite3.connect(tmp_path / "registry.db")
+    columns = [
+        (name, kind) for _, name, kind, *_ in database.execute(f"PRAGMA table_info({table})")
+    ]
+    names = ", ".join(f'"{name}"' for name, _ in columns)
+    values = ", ".join("7" if "INT" in kind or "FLOAT" in kind else "'x'" for _, kind in columns)
+    database.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")
+    for how in ("", " OR REPLACE", " OR IGNORE"):
+        with pytest.raises(sqlite3.IntegrityError, match="facts are added, never edited"):
+            database.execute(f"INSERT{how} INTO {table} ({names}) VALUES ({values})")
+    database.close()

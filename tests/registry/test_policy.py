@@ -78,8 +78,24 @@ def test_any_other_rule_gives_another_digest(policy: Policy) -> None:
             "identity 'passport'. Expected one of ('claimed', 'totp').",
         ),
         (SMALLEST + "[isolation]\nminimum = 'B'", "isolation 'B'. Expected one of ('A', 'C')."),
-        (SMALLEST + "expires_days = 0", "expires_days 0. Expected a whole number of days."),
-        (SMALLEST + "expires_days = 1.5", "expires_days 1.5. Expected a whole number of days."),
+        (
+            SMALLEST + "expires_days = 0",
+            "expires_days 0. Expected a whole number of days, 1 to 36500.",
+        ),
+        (SMALLEST + "expires_days = 1.5", "expires_days 1.5. Expected a whole number of days, "),
+        (SMALLEST + "expires_days = 10000000000", "expires_days 10000000000. Expected a whole "),
+        (
+            SMALLEST.replace('"reviewer@', '"Reviewer@example.org ", "reviewer@'),
+            "gate 'review' names 'Reviewer@example.org ' more than once. ",
+        ),
+        (
+            SMALLEST.replace('"reviewer@', '"rene\u0301@example.org", "ren\u00e9@'),
+            "gate 'review' names 'rene\u0301@example.org' more than once. ",
+        ),
+        (
+            SMALLEST.replace("reviewer@", "\u200breviewer@"),
+            "gate 'review' names '\\u200breviewer@example.org', nobody's name. Expected 1 to 200 ",
+        ),
     ],
 )
 def test_a_policy_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, problem: str) -> None:
@@ -87,6 +103,38 @@ def test_a_policy_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, pro
     with pytest.raises(PolicyError) as refused:
         load_policy(path)
     assert str(refused.value).startswith(f"Policy {str(path)!r}: {problem}")
+
+
+def test_names_are_read_without_stray_spaces_and_in_one_spelling(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        SMALLEST.replace("reviewer@", " rene\u0301@").replace('.org"', '.org "'), "utf-8"
+    )
+    assert load_policy(path).approvers == {
+        "review": ("ren\u00e9@example.org",),
+        "go-live": ("operations@example.org",),
+    }
+
+
+def test_a_name_is_known_however_it_is_typed(policy: Policy) -> None:
+    assert policy.approver("go-live", " Operations@Example.org") == "operations@example.org"
+    assert policy.approver("go-live", "author@example.org") is None
+
+
+@pytest.mark.parametrize(
+    ("minimum", "taken"),
+    [("A", {"A": True, "C": False, "B": False}), ("C", {"A": True, "C": True})],
+)
+def test_only_the_isolation_asked_for_or_a_stronger_one_counts(
+    policy: Policy, minimum: str, taken: dict[str, bool]
+) -> None:
+    asking = replace(policy, minimum_isolation=minimum)
+    assert {tier: asking.takes_isolation(tier) for tier in taken} == taken
+
+
+def test_a_model_may_name_the_factory_s_people_in_its_own_spelling() -> None:
+    tightened = tighten(LOOSE, "model.toml", {"approvals": {"review": ["A@Example.org "]}})
+    assert tightened == replace(LOOSE, approvers=STRICT.approvers)
 
 
 @pytest.mark.parametrize(

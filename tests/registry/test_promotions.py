@@ -367,3 +367,15 @@ def test_a_reason_that_was_not_needed_is_not_recorded(
     approve(session, add_version(session))
     wish = Wish(break_consumers="to be sure")
     assert promote(session, "flight-delay", "1.0.0", policy, LINUX, wish).reason == ""
+
+
+def test_a_verification_in_weaker_isolation_than_asked_for_stops_promotion(
+    session: Session, add_version: Add, approve: Approve, verify: Verify, policy: Policy
+) -> None:
+    version = add_version(session)
+    approve(session, version)
+    verify(session, version, isolation="C")
+    with pytest.raises(VersionUnfitError, match="verified in isolation C, the policy asks for A"):
+        promote(session, "flight-delay", "1.0.0", policy, LINUX)
+    verify(session, version)
+    assert promote(session, "flight-delay", "1.0.0", policy, LINUX).number == "1.0.0"

@@ -125,6 +125,10 @@ def test_a_day_ends_at_midnight_utc() -> None:
     assert end_of_day(date(2012, 12, 31)) == datetime(2013, 1, 1, tzinfo=UTC)
 
 
+def test_the_calendar_s_last_day_ends_with_the_calendar() -> None:
+    assert end_of_day(date(9999, 12, 31)) == datetime.max.replace(tzinfo=UTC)
+
+
 @pytest.mark.parametrize("reference", ["9.9.9", ">=3", "canary", "as-of:yesterday", "1.0"])
 def test_a_reference_that_fits_nothing_is_named(
     session: Session, versions: dict[str, ModelVersion], reference: str

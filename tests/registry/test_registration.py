@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,16 +61,35 @@ def test_everything_handed_in_is_in_the_manifest(registry: Registry, registratio
     version, new = register(registry, registration())
     assert (version.number, new) == ("1.0.0", True)
     manifest = decode_manifest(registry.blobs.get(version.digest))
-    assert {file.path: registry.blobs.get(file.sha256) for file in manifest.files} == {
-        "model.py": b"def predict(model, data): ...",
-        "artifact/model": b"trained on first",
-    }
+    handed_in = {path: data for path, (_, data) in registration().contents.items()}
+    assert handed_in["artifact/model"] == b"trained on first"
+    assert {file.path: registry.blobs.get(file.sha256) for file in manifest.files} == handed_in
     with registry.read() as session:
         assert [(m.name, m.value, m.rows) for m in list_metrics(session, version)] == [
             ("roc_auc", 0.75, 842)
         ]
     assert (version.features, version.dataset) == ('["hour"]', "flights")
     audit(registry)
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "what"),
+    [
+        ("notes.md", b"All is well.", "notes"),
+        ("contract.json", b'{"dataset": "arrivals"}', "dataset"),
+        ("contract.json", b'{"inputs": {"minute": {}}}', "features"),
+        ("evaluation.json", b'{"metrics": {"roc_auc": 0.99}}', "metrics"),
+        ("data.json", b'{"holdout": {"days": ["2013-01-02"]}}', "held-out days"),
+    ],
+)
+def test_files_that_say_something_else_than_the_registration_are_refused(
+    registry: Registry, registration: Make, path: str, data: bytes, what: str
+) -> None:
+    new = registration()
+    contents = {**new.contents, path: (new.contents[path][0], data)}
+    with pytest.raises(ValueError, match=f"'{path}' says other {what} than its registration"):
+        register(registry, replace(new, contents=contents))
+    assert list(registry.blobs.list()) == []
 
 
 def test_the_same_bytes_twice_are_one_version(registry: Registry, registration: Make) -> None:

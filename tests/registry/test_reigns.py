@@ -26,7 +26,7 @@ def test_history_tells_the_champion_of_any_moment(
     assert champion_at(session, "flight-delay", one.effective_from).number == "1.0.0"
     assert champion_at(session, "flight-delay", two.effective_from - tick).number == "1.0.0"
     assert champion_at(session, "flight-delay", two.effective_from).number == "2.0.0"
-    with pytest.raises(NoChampionError, match="had no champion on 2013-01-01T00:00\\+00:00"):
+    with pytest.raises(NoChampionError, match="had no champion on 2013-01-01T00:00:00\\+00:00"):
         champion_at(session, "flight-delay", datetime(2013, 1, 1, tzinfo=UTC))
 
 
@@ -90,3 +90,36 @@ def test_a_promotion_of_this_moment_is_not_backdated(
 def test_the_reigns_of_an_unknown_model_name_it(session: Session) -> None:
     with pytest.raises(UnknownModelError, match="No model 'flight-delay' is registered"):
         reigns(session, "flight-delay")
+
+
+def _reign_from(session: Session, model_id: int, number: str, start: datetime) -> None:
+    facts: dict[str, object] = {
+        "version": number,
+        "digest": "",
+        "previous": None,
+        "policy": "",
+        "approvals": [],
+    }
+    append_event(session, model_id, "promoted", facts, effective_from=start)
+
+
+def test_the_champion_now_is_the_last_promoted_even_from_before_the_one_before(
+    session: Session, add_version: Add
+) -> None:
+    model_id = add_version(session).model_id
+    for number, day in (("1.0.0", 10), ("2.0.0", 5)):
+        _reign_from(session, model_id, number, datetime(2013, 1, day, tzinfo=UTC))
+    assert reign_at(session, "flight-delay", datetime.now(UTC)).number == "2.0.0"
+    assert reign_at(session, "flight-delay", datetime(2013, 1, 10, tzinfo=UTC)).number == "2.0.0"
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_was_wrong_leaves_the_last_promoted_champion(
+    session: Session, add_version: Add, hours: int
+) -> None:
+    model_id = add_version(session).model_id
+    present = datetime.now(UTC)
+    _reign_from(session, model_id, "1.0.0", present)
+    _reign_from(session, model_id, "2.0.0", present + timedelta(hours=hours))
+    found = reign_at(session, "flight-delay", datetime.now(UTC) + timedelta(seconds=1))
+    assert found.number == "2.0.0"

@@ -1,16 +1,19 @@
 """Resolving the champion: what it refuses, and every way of tampering it names."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Executable, delete, update
+from sqlalchemy import Executable, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.aliases import Alias
 from registry.approvals import Approval, ApprovalUse, live_approval
-from registry.errors import NoChampionError, UnknownModelError, VersionUnfitError
+from registry.audit import audit
+from registry.errors import AuditError, NoChampionError, UnknownModelError, VersionUnfitError
 from registry.events import Event, list_events
 from registry.policy import Policy
 from registry.promotions import rollback
@@ -18,6 +21,7 @@ from registry.reigns import Reign
 from registry.resolution import champion, champion_at, promoted_version, resolve_champion
 from registry.statuses import retire
 from registry.versions import ModelVersion, VersionStatus, set_status
+from tests.registry.meddling import unguarded
 
 Add = Callable[..., ModelVersion]
 Approve = Callable[..., None]
@@ -290,3 +294,61 @@ def test_a_revoked_champion_stays_out_when_its_status_is_changed_back(
         promoted_version(session, "flight-delay", "1.0.0")
     with pytest.raises(VersionUnfitError, match="is revoked"):
         champion_at(session, "flight-delay", datetime.now(UTC))
+
+
+def test_a_champion_without_its_status_is_refused_in_words(
+    registry: Registry, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    with registry.write() as session:
+        release(session, add_version(session))
+        tamper(session, delete(VersionStatus))
+    told = r"1\.0\.0 .* has no status any more"
+    with registry.read() as session:
+        with pytest.raises(VersionUnfitError, match=told):
+            champion(session, "flight-delay")
+        with pytest.raises(VersionUnfitError, match=told):
+            champion_at(session, "flight-delay", datetime.now(UTC))
+        with pytest.raises(VersionUnfitError, match=told):
+            promoted_version(session, "flight-delay", "1.0.0")
+
+
+def test_an_alias_that_points_nowhere_is_refused_in_words(
+    registry: Registry, add_version: Add, release: Release
+) -> None:
+    with registry.write() as session:
+        release(session, add_version(session))
+    with unguarded(registry) as connection:
+        connection.execute(update(Alias).values(version_id=99))
+    with registry.read() as session, pytest.raises(VersionUnfitError, match="no alias says so"):
+        champion(session, "flight-delay")
+
+
+def test_the_wrong_event_beside_the_alias_is_refused_in_words(
+    registry: Registry, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    with registry.write() as session:
+        release(session, add_version(session))
+        first = session.scalars(select(Event.id).order_by(Event.id).limit(1)).one()
+        tamper(session, update(Alias).values(event_id=first))
+    with registry.read() as session, pytest.raises(VersionUnfitError, match="last promotion"):
+        champion(session, "flight-delay")
+
+
+@pytest.mark.parametrize("table", ["event", "model_version", "approval"])
+def test_a_moment_that_is_none_is_refused_in_words(
+    tmp_path: Path, empty_database: Path, add_version: Add, release: Release, table: str
+) -> None:
+    # Only SQLite lets a text stand where a moment belongs.
+    shutil.copy(empty_database, tmp_path / "registry.db")
+    with Registry(f"sqlite:///{tmp_path / 'registry.db'}", tmp_path / "blobs") as registry:
+        with registry.write() as session:
+            release(session, add_version(session))
+        with unguarded(registry) as connection:
+            connection.execute(text(f"UPDATE {table} SET recorded_at = 'garbage'"))
+        with (
+            registry.read() as session,
+            pytest.raises(VersionUnfitError, match="expected a date and time, found 'garbage'"),
+        ):
+            champion(session, "flight-delay")
+        with pytest.raises(AuditError, match="expected a date and time, found 'garbage'"):
+            audit(registry)

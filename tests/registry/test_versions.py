@@ -1,5 +1,6 @@
 """Versions: entered once, numbered for good, with a status that moves beside its event."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import date
 
@@ -46,6 +47,14 @@ def test_registering_writes_one_event_with_the_facts(session: Session, add_versi
         "author": "author@example.org",
         "reason": "first version",
         "metrics": {"roc_auc": 0.75},
+        "training_key": version.training_key,
+        "dataset": "",
+        "features": [],
+        "notes": hashlib.sha256(b"").hexdigest(),
+        # RFC 8785 of one row a day: date, dataset, use, partition digest, table version.
+        "learned": hashlib.sha256(
+            f'[["2013-01-01","flights","train","{"d" * 64}",3]]'.encode()
+        ).hexdigest(),
     }
 
 

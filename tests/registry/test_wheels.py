@@ -14,7 +14,7 @@ from registry.errors import AuditError, ImportRefusedError
 from registry.exporting import export_model
 from registry.importing import import_model
 from registry.registration import Registration, register
-from registry.wheels import Wheel, find_wheels, list_wheels, put_wheel
+from registry.wheels import Wheel, find_wheels, is_locked, list_wheels, put_wheel, read_lock
 
 NAME = "flight-delay"
 # As in the simple index of each project.
@@ -35,8 +35,50 @@ def test_wheels_are_found_by_digest_and_listed_by_name(session: Session) -> None
     put_wheel(session, Wheel(sha256="b" * 64, filename=NUMPY, size=2**31))  # over 2 GiB fit too
     put_wheel(session, Wheel(sha256="c" * 64, filename="other-1-py3-none-any.whl", size=1))
     session.expire_all()
-    found = find_wheels(session, lock("a" * 64, "b" * 64, "f" * 64))
+    both = (
+        lock("a" * 64, "f" * 64).rstrip(b" \\")
+        + b"\nnumpy==2.2.0 --hash=sha256:"
+        + b"b" * 64
+        + b"\n"
+    )
+    found = find_wheels(session, both)
     assert [(wheel.filename, wheel.size) for wheel in found] == [(NUMPY, 2**31), (SIX, 11050)]
+
+
+@pytest.mark.parametrize(
+    "filename",
+    ["numpy-2.2.0-py3-none-any.whl", "six-1.16.0-py3-none-any.whl", "six.whl", SIX + "x"],
+)
+def test_a_wheel_under_the_name_of_another_package_is_passed_over(
+    session: Session, filename: str
+) -> None:
+    put_wheel(session, Wheel(sha256="a" * 64, filename=filename, size=1))
+    assert find_wheels(session, lock("a" * 64)) == []
+    put_wheel(session, Wheel(sha256="a" * 64, filename=SIX, size=11050))  # as its index names it
+    assert [wheel.filename for wheel in find_wheels(session, lock("a" * 64))] == [SIX]
+
+
+def test_of_two_wheels_with_one_name_one_is_found(session: Session) -> None:
+    for digest in ("b" * 64, "a" * 64):
+        put_wheel(session, Wheel(sha256=digest, filename=SIX, size=11050))
+    assert [wheel.sha256 for wheel in find_wheels(session, lock("a" * 64, "b" * 64))] == ["a" * 64]
+
+
+@pytest.mark.parametrize(
+    ("line", "filename"),
+    [
+        (
+            "Ruamel.YAML_clib==0.2.8 ; python_version >= '3'",
+            "ruamel_yaml_clib-0.2.8-py3-none-any.whl",
+        ),
+        ("torch==2.5.0", "torch-2.5.0+cpu-cp311-cp311-linux_x86_64.whl"),  # PEP 440: local version
+        ("numpy[extra]==2.2.0rc1", "numpy-2.2.0rc1-1build-py3-none-any.whl"),
+    ],
+)
+def test_names_and_versions_are_compared_as_installers_do(line: str, filename: str) -> None:
+    packages = read_lock(f"{line} \\\n    --hash=sha256:{'a' * 64}\n".encode())
+    assert is_locked(filename, "a" * 64, packages)
+    assert not is_locked(filename, "b" * 64, packages)
 
 
 def test_a_wheel_put_twice_is_there_once(session: Session) -> None:
@@ -108,6 +150,8 @@ def test_wheels_can_follow_a_model_that_is_here_already(
         {"filename": "../../six-1.17.0-py3-none-any.whl"},
         {"filename": "/six-1.17.0-py3-none-any.whl"},
         {"filename": "six.whl"},
+        {"filename": "zzz-9-py3-none-any.whl"},
+        {"filename": "six-1.16.0-py2.py3-none-any.whl"},
         {"filename": "six-1.17.0.tar.gz"},
         {"filename": "six\n-1.17.0-py3-none-any.whl"},
         {"size": 1},

@@ -66,6 +66,18 @@ def test_neither_password_nor_key_is_shown(tmp_path: Path) -> None:
     assert "canary" not in repr(find_home(settings, tmp_path))
 
 
+def test_an_address_is_shown_without_its_password(tmp_path: Path) -> None:
+    own = find_home({"PILOTLINE_HOME": str(tmp_path)}, tmp_path)
+    assert (own.registry_shown, own.registry_is_elsewhere) == (f"{tmp_path}/registry.db", False)
+    settings = {
+        "PILOTLINE_HOME": str(tmp_path),
+        "PILOTLINE_REGISTRY_URL": "postgresql://me:canary-password@host/name",
+    }
+    shared = find_home(settings, tmp_path)
+    assert shared.registry_shown == "postgresql://me:***@host/name"
+    assert shared.registry_is_elsewhere
+
+
 def test_a_home_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     home = find_home({"PILOTLINE_HOME": str(tmp_path / "file" / "home")}, tmp_path)

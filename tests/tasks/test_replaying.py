@@ -1,6 +1,7 @@
 """Replaying: the same bits from the record alone, or the first difference by name."""
 
 import math
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +21,7 @@ from registry.errors import (
     UnknownRunError,
     VersionUnfitError,
 )
+from registry.events import append_event
 from registry.runs import (
     Claim,
     Ending,
@@ -264,6 +266,19 @@ def test_rows_that_are_gone_or_others_are_refused_in_words(
         unguard(session)
         session.execute(update(Run).values(partition_digest="e" * 64))
     with pytest.raises(LakeError, match=r"day 2013-01-14 reads as .*, ingested as eeeeeeeeeeee"):
+        replay(done.run_id)
+
+
+def test_a_run_that_was_imported_without_its_rows_is_refused_as_such(
+    home: Home, registry: Registry, job: Job, score: Score, replay: Replay
+) -> None:
+    (done,) = score(DAY)
+    with registry.write() as session:
+        append_event(session, job.bundle.version.model_id, "imported", {"model": "flight-delay"})
+        session.execute(update(ScoredPartition).values(visible_run=None))  # as an import has it
+    assert replay(done.run_id).equal  # where the lake came along
+    shutil.rmtree(lake.predictions_path(home.lake, "flight-delay"))
+    with pytest.raises(NothingToDoError, match=r"was imported .* its rows are not here\. Replay"):
         replay(done.run_id)
 
 

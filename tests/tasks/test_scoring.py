@@ -358,7 +358,7 @@ def test_a_usage_that_is_no_number_is_left_out(
     (done,) = score(DAY, job=change_model(script))
     assert done.state == "succeeded"
     assert done.resources is not None
-    assert done.resources["child_cpu_s"] == 0
+    assert 0 < done.resources["child_cpu_s"] < 60  # the kernel's word
 
 
 def test_rows_of_a_run_that_died_after_its_commit_never_pass_for_done(

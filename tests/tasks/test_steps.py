@@ -3,17 +3,24 @@
 from datetime import date, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from registry import Registry
-from registry.aliases import aliases_of
+from registry.aliases import aliases_of, set_alias
+from registry.approvals import Decision
+from registry.errors import AliasError, VersionUnfitError
 from registry.promotions import Wish
-from registry.versions import get_version
+from registry.verifications import Verification, passed_verification, record_verification
+from registry.versions import VersionStatus, get_version
 from tasks import steps
 from tasks.bundle import load_manifest
-from tasks.errors import NothingToDoError
-from tasks.gates import retire_version
+from tasks.catalogue import describe_models
+from tasks.errors import IsolationError, NothingToDoError
+from tasks.gates import record_decision, retire_version
 from tasks.home import Home
 from tasks.job import Job
+from tasks.sandbox import Tier
+from tasks.verification import platform
 
 DAY, LAST = date(2013, 1, 14), date(2013, 1, 22)
 
@@ -73,3 +80,65 @@ def test_a_deprecated_champion_scores_and_warns(
     (done,) = steps.score_production.fn(home, "flight-delay", [DAY], "score")
     assert done.state == "succeeded"
     assert "flight-delay 1.0.0 is deprecated; move off it." in caplog.messages
+
+
+def test_a_model_whose_champion_is_revoked_is_trained_and_released_anew(
+    home: Home, registry: Registry
+) -> None:
+    retire_version(home, "flight-delay", "1.0.0", "revoked", "wrong", "reviewer@example.org")
+    assert not steps.is_champion.fn(home, "flight-delay", "1.0.0")
+    (listed,) = describe_models(registry)
+    assert (listed["champion"], listed["champion_status"]) == ("1.0.0", "revoked")
+    script = home.lab / "models" / "flight-delay" / "model.py"
+    script.write_text(script.read_text() + "\n# mended\n")
+    trained = steps.train_from_lab.fn(home, "flight-delay", LAST, "1.0.0", "")
+    assert (trained.new, trained.champion) == (True, None)
+    for gate, person in (("review", "reviewer"), ("go-live", "operations")):
+        if gate == "go-live":
+            assert steps.verify.fn(home, "flight-delay", trained.number).passed
+        said = Decision(gate, "approve", f"{person}@example.org", "read the evidence")
+        record_decision(home, "flight-delay", trained.number, said)
+    steps.promote_version.fn(home, "flight-delay", trained.number, Wish())
+    (scored,) = steps.score_production.fn(home, "flight-delay", [DAY], "score")
+    assert (scored.state, scored.number) == ("succeeded", trained.number)
+
+
+def test_a_revoked_version_stays_out_when_its_status_is_edited_back(
+    home: Home, registry: Registry, job: Job
+) -> None:
+    (done,) = steps.score_production.fn(home, "flight-delay", [DAY], "score")
+    retire_version(home, "flight-delay", "1.0.0", "revoked", "wrong", "reviewer@example.org")
+    with registry.write() as session:
+        session.execute(update(VersionStatus).values(status="approved"))
+    with pytest.raises(VersionUnfitError, match="is revoked"):
+        steps.score_shadow.fn(home, "flight-delay", DAY, "1.0.0")
+    with pytest.raises(VersionUnfitError, match="is revoked"):
+        steps.replay.fn(home, done.run_id)
+    with registry.write() as session, pytest.raises(AliasError, match="is revoked"):
+        set_alias(session, "candidate", job.bundle.version)
+
+
+def test_a_verification_in_weaker_isolation_than_the_policy_asks_for_is_repeated(
+    home: Home, registry: Registry, tier: Tier
+) -> None:
+    with registry.write() as session:
+        version = get_version(session, "flight-delay", "1.0.0")
+        before = passed_verification(session, version, platform())
+        assert before is not None
+        weak = Verification(
+            passed=True,
+            summary="in the weaker one",
+            report_digest=before.report_digest,
+            platform=platform(),
+            isolation="C",
+        )
+        record_verification(session, version, weak)
+    assert steps.verify.fn(home, "flight-delay", "1.0.0").summary == "in the weaker one"
+    home.policy_path.write_text(home.policy_path.read_text().replace('"C"', '"A"'))
+    if tier.name == "C":
+        with pytest.raises(IsolationError):
+            steps.verify.fn(home, "flight-delay", "1.0.0")
+        return
+    verified = steps.verify.fn(home, "flight-delay", "1.0.0")
+    assert (verified.passed, verified.isolation) == (True, "A")
+    assert verified.summary != "in the weaker one"

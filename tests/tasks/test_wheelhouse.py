@@ -143,3 +143,19 @@ def test_a_wheel_for_another_machine_does_not_count_as_kept(
         name = "six-1.17.0-cp311-cp311-win_amd64.whl"
         put_wheel(session, Wheel(sha256=digest, filename=name, size=1))
     assert [package.requirement for package in house.missing(lock)] == ["six==1.17.0"]
+
+
+def test_a_wheel_kept_under_another_package_s_name_is_kept_again_under_its_own(
+    house: Wheelhouse, registry: Registry, lock: bytes, tmp_path: Path
+) -> None:
+    house.keep(lock, "churn", print)
+    with registry.write() as session:
+        (wheel,) = list_wheels(session)
+        wheel.filename = "zzz-9-py3-none-any.whl"
+    (tmp_path / "laid").mkdir()
+    assert house.lay_out(lock, tmp_path / "laid") == 0
+    assert house.keep(lock, "churn", print) == 1
+    assert house.lay_out(lock, tmp_path / "laid") == 1
+    assert [path.name for path in (tmp_path / "laid").iterdir()] == [
+        "six-1.17.0-py2.py3-none-any.whl"
+    ]

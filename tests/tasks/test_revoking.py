@@ -1,0 +1,78 @@
+"""A version that is revoked while it scores: nothing more of it becomes visible."""
+
+import threading
+from collections.abc import Callable
+from datetime import date
+
+from registry import Registry
+from registry.runs import PRODUCTION, get_run, last_outcomes, outcome_of, visible_runs
+from registry.statuses import retire
+from tasks.home import Home
+from tasks.job import Job
+from tasks.sandbox import Tier
+from tasks.scoring import DayScored, score_days
+
+DAYS = [date(2013, 1, 14), date(2013, 1, 15), date(2013, 1, 16)]
+SLOW = """
+import time
+import pandas as pd
+
+def load(folder):
+    return None
+
+def predict(model, data):
+    time.sleep(3)
+    return pd.DataFrame({"probability": 0.5}, index=data.index)
+"""
+
+
+def revoke(registry: Registry) -> None:
+    """Revoke the example's champion."""
+    with registry.write() as session:
+        retire(session, "flight-delay", "1.0.0", "revoked", "wrong", "operations", "claimed")
+
+
+def test_the_days_after_it_was_revoked_are_refused(
+    registry: Registry, home: Home, job: Job, tier: Tier
+) -> None:
+    revoked: list[str] = []
+
+    def after_the_first_day(text: str) -> None:
+        if not revoked:
+            revoke(registry)
+        revoked.append(text)
+
+    done = score_days(registry, home, tier, job, DAYS, after_the_first_day)
+    assert [day.state for day in done] == ["succeeded", "failed", "failed"]
+    assert "is revoked" in done[1].reason
+    with registry.read() as session:
+        shown = visible_runs(session, job.bundle.version.model_id, PRODUCTION, DAYS[0], DAYS[-1])
+    assert list(shown) == DAYS[:1]
+
+
+def test_the_day_it_was_revoked_in_shows_nothing_of_it(
+    registry: Registry, home: Home, job: Job, tier: Tier, change_model: Callable[[str], Job]
+) -> None:
+    done: list[DayScored] = []
+    slow = change_model(SLOW)
+
+    def work() -> None:
+        done.extend(score_days(registry, home, tier, slow, DAYS[:1], print))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    claimed = False
+    while not claimed:
+        with registry.read() as session:
+            known = last_outcomes(session, slow.bundle.version.model_id, PRODUCTION, *DAYS[:1] * 2)
+        claimed = bool(known)
+    revoke(registry)
+    thread.join(timeout=60)
+    assert [day.state for day in done] == ["failed"]
+    assert "was revoked meanwhile" in done[0].reason
+    with registry.read() as session:
+        outcome = outcome_of(session, get_run(session, done[0].run_id))
+        shown = visible_runs(session, slow.bundle.version.model_id, PRODUCTION, *DAYS[:1] * 2)
+    assert outcome is not None
+    assert (outcome.state, outcome.table_version) == ("failed", None)
+    assert shown == {}
