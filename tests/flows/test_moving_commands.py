@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.conftest import Demo, Ran, query_sqlite, run_pilotline
+from tests.flows.conftest import ROOT, Demo, Ran, query_sqlite, run_pilotline
 
 MODEL = "flight-delay"
 HOSTILE = "\x1b[2J[red]me[/red]\x9b31m"  # clears a screen, marks up, colours by a C1 control
@@ -26,6 +27,13 @@ def refused(ran: Ran, *needed: str) -> None:
     assert ran.out == ""
 
 
+def new_home(folder: Path) -> Path:
+    """Return a home that asks for names only: by default, who imports needs a one-time code."""
+    folder.mkdir()
+    shutil.copy(ROOT / "deployments" / "policy-demo.toml", folder / "policy.toml")
+    return folder
+
+
 def tables(home: Path) -> dict[str, Any]:
     """Return how many rows each table of the record has."""
     path = home / "registry.db"
@@ -33,11 +41,21 @@ def tables(home: Path) -> dict[str, Any]:
     return {name: query_sqlite(path, f'select count(*) from "{name}"') for (name,) in names}
 
 
+def test_a_champion_from_elsewhere_needs_somebody_s_code_where_the_policy_asks(
+    record: Path, tmp_path: Path
+) -> None:
+    path, strict = tmp_path / "model.tar", tmp_path / "strict"
+    assert run_pilotline(record, "export", MODEL, "--out", str(path)).status == 0
+    done = run_pilotline(strict, "import", str(path))
+    refused(done, "the policy asks for a one-time code", "--by NAME and --code CODE")
+    assert run_pilotline(strict, "models", "--json").json == []
+
+
 @pytest.mark.parametrize("name", ["folder", "model.tar", "model.tar.gz"])
 def test_a_model_moves_once_with_all_of_its_history(
     name: str, record: Path, tmp_path: Path
 ) -> None:
-    path, other = tmp_path / name, tmp_path / "other"
+    path, other = tmp_path / name, new_home(tmp_path / "other")
     written = run_pilotline(record, "export", MODEL, "--out", str(path), "--json")
     assert written.status == 0, written.err
     ((events, versions),) = query_sqlite(
@@ -138,7 +156,7 @@ def edit(change: Callable[[Any], None]) -> Callable[[Path], None]:
 def test_a_spoilt_export_is_refused_whole(
     spoil: Callable[[Path], None], needed: str, record: Path, tmp_path: Path
 ) -> None:
-    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder, other = tmp_path / "folder", new_home(tmp_path / "other")
     assert run_pilotline(record, "export", MODEL, "--out", str(folder)).status == 0
     assert run_pilotline(other, "models").status == 0
     before = tables(other)
@@ -150,13 +168,13 @@ def test_a_spoilt_export_is_refused_whole(
     assert not list(other.rglob("blobs/*/*"))
 
 
-def test_an_owner_from_outside_is_shown_escaped(record: Path, tmp_path: Path) -> None:
-    folder, other = tmp_path / "folder", tmp_path / "other"
+def test_a_description_from_outside_is_shown_escaped(record: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / "folder", new_home(tmp_path / "other")
     assert run_pilotline(record, "export", MODEL, "--out", str(folder)).status == 0
-    edit(lambda rows: rows["model"].update(owner=HOSTILE, description=HOSTILE))(folder)
+    edit(lambda rows: rows["model"].update(description=HOSTILE))(folder)
     came = run_pilotline(other, "import", str(folder))
     assert came.status == 0, came.err
-    for words in (("models",), ("show", MODEL), ("search", "--owner", HOSTILE)):
+    for words in (("models",), ("show", MODEL)):
         shown = run_pilotline(other, *words)
         assert shown.status == 0, shown.err
         assert SHOWN in shown.out
@@ -223,7 +241,7 @@ def test_a_wrong_question_is_wrong_use(words: tuple[str, ...], needed: str, demo
 
 
 def test_what_was_imported_is_not_taken_for_lost(record: Path, tmp_path: Path) -> None:
-    path, other = tmp_path / "model.tar", tmp_path / "other"
+    path, other = tmp_path / "model.tar", new_home(tmp_path / "other")
     assert run_pilotline(record, "export", MODEL, "--out", str(path)).status == 0
     assert run_pilotline(other, "import", str(path)).status == 0
     (model,) = run_pilotline(other, "models", "--json").json

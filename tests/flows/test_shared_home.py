@@ -5,6 +5,7 @@ and the bucket themselves.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -230,6 +231,8 @@ def test_a_model_moves_to_a_home_of_its_own_with_its_history(
     shared: Shared, tmp_path: Path
 ) -> None:
     archive, own_home = tmp_path / "model.tar.gz", tmp_path / "own"
+    own_home.mkdir()
+    shutil.copy(ROOT / "deployments" / "policy-demo.toml", own_home / "policy.toml")
     written = shared.ask("export", MODEL, "--out", str(archive))
     ((events,),) = shared.query(f"select count(*) from event where chain = '{MODEL}'")
     assert (written["versions"], written["events"]) == (2, events)
