@@ -138,7 +138,8 @@ class S3Blobs:
                 if status_of(err) != 404:
                     raise
                 return False
-            if before is not None and found["LastModified"] >= before:
+            # A HEAD tells whole seconds, where the listing may tell parts of them.
+            if before is not None and found["LastModified"] + timedelta(seconds=1) > before:
                 return False
             self._client.delete_object(Bucket=self.bucket, Key=key)
         return True

@@ -31,6 +31,7 @@ COMMANDS = [
     *("deprecate", "revoke", "archive", "alias", "verify", "score"),
     *("backfill", "monitor", "models", "show", "history", "trace", "lineage", "replay"),
     *("approvers", "consumers", "notify", "audit", "gc", "diff", "export", "import", "search"),
+    "costs",
 ]
 HEAVY = ("prefect", "pandas", "numpy", "pyarrow", "deltalake", "great_expectations", "sqlalchemy")
 KEY = "carrier=UA,flight=1018,origin=EWR"

@@ -5,6 +5,7 @@ and the bucket themselves.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def test_nothing_of_the_registry_lies_in_the_home(shared: Shared) -> None:
         (("lineage", MODEL, "--date", DAY, "--key", KEY), ["probability 0.", "ingested"]),
         (("trace", MODEL, "--date", DAY, "--key", KEY), ["1.0.0", "probability", REVIEWER]),
         (("audit", "verify"), ["every chain verifies"]),
-        (("audit", "head"), [MODEL, "hash of the last"]),
+        (("audit", "head"), [f"{MODEL} "]),
         (("gc", "--plan"), ["would remove 0 blobs"]),
         (("approvers", "list"), [REVIEWER, "review", OPERATIONS, "go-live"]),
         (("consumers", "list", MODEL), [f"No consumer of {MODEL} is registered"]),
@@ -189,7 +190,9 @@ def test_the_audit_counts_what_database_and_bucket_hold(shared: Shared) -> None:
     found = shared.ask("audit", "verify")
     ((events, chains),) = shared.query("select count(*), count(distinct chain) from event")
     assert (found["sound"], found["events"], found["chains"]) == (True, events, chains)
-    stored = [key for key in shared.list_objects() if len(key.rpartition("/")[2]) == 64]
+    stored = [
+        key for key in shared.list_objects() if re.fullmatch(r"factory/blobs/../[0-9a-f]{64}", key)
+    ]
     plan = shared.ask("gc", "--plan")
     assert plan["kept"] + plan["young"] + len(plan["removed"]) == len(stored)
 
@@ -290,7 +293,7 @@ def test_a_challenger_lives_its_whole_life(shared: Shared, server: str) -> None:
         assert "1.0.1 is deprecated" in run("deprecate", MODEL, "1.0.1", "--reason", "moved on")
         told = run("revoke", MODEL, "1.0.1", "--reason", "trained on a wrong calendar")
         assert "1.0.1 is revoked" in told
-        assert "Told: planning, pricing" in told
+        assert "Told: pricing\nTo be told: planning" in told
     titles = [message["title"] for message in listener.heard]
     assert titles == [
         *("flight-delay 1.0.1 is champion", "flight-delay is rolled back to 1.0.0"),

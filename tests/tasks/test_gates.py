@@ -22,8 +22,8 @@ from registry.errors import (
 from registry.registration import Judged, Registration, register
 from registry.resolution import champion
 from registry.vault import Vault, make_key
-from registry.versions import get_version, status_of
-from tasks.bundle import load_bundle
+from registry.versions import Learned, get_version, learned_from, status_of
+from tasks.bundle import Bundle, load_bundle
 from tasks.gates import policy_of, record_decision, retire_version, roll_back
 from tasks.home import Home
 from tasks.job import load_champion
@@ -31,6 +31,22 @@ from tasks.job import load_champion
 MODEL = "flight-delay"
 SAID = Decision("review", "approve", "reviewer@example.org", "read the evidence")
 DAY = date(2013, 1, 1)
+
+
+def _learned(registry: Registry, bundle: Bundle) -> list[Learned]:
+    with registry.read() as session:
+        rows = learned_from(session, bundle.version)
+    return [
+        Learned(row.dataset, row.date, row.use, row.partition_digest, row.table_version)
+        for row in rows
+    ]
+
+
+def _judged(bundle: Bundle) -> Judged:
+    evaluation = bundle.json("evaluation.json")
+    days = sorted(bundle.json("data.json")["holdout"]["days"])
+    span = [date.fromisoformat(day) for day in (days[0], days[-1])]
+    return Judged(evaluation["metrics"], *span, evaluation["rows"])
 
 
 @pytest.fixture
@@ -51,9 +67,9 @@ def add(registry: Registry) -> Callable[[str], str]:
             interpreter=bundle.manifest.interpreter,
             platform=bundle.manifest.platform,
             training_key="8" * 64,
-            learned=(),
-            judged=Judged({}, DAY, DAY, 0),
-            notes="As before.",
+            learned=_learned(registry, bundle),
+            judged=_judged(bundle),
+            notes=bundle.files["notes.md"].decode(),
             parent=None,
         )
         return register(registry, new)[0].number

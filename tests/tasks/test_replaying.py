@@ -1,8 +1,12 @@
 """Replaying: the same bits from the record alone, or the first difference by name."""
 
 import math
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import date
@@ -12,16 +16,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from registry import Registry
 from registry.errors import (
+    AuditError,
     DigestMismatchError,
     MissingBlobError,
     UnknownRunError,
     VersionUnfitError,
 )
 from registry.events import append_event
+from registry.failpoints import VARIABLE
 from registry.runs import (
     Claim,
     Ending,
@@ -30,9 +36,11 @@ from registry.runs import (
     claim_partition,
     end_run,
     get_run,
+    list_runs,
     outcome_of,
 )
 from registry.versions import set_status
+from tasks import __file__ as package
 from tasks import lake
 from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
@@ -41,6 +49,9 @@ from tasks.replaying import Replayed, compare_predictions, replay_run
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored
 from tests.tasks.conftest import ingest, unguard
+from tests.tasks.stage import PROCESS
+
+ROOT = Path(package).parents[1]  # where a process finds our packages
 
 DAY = date(2013, 1, 14)
 ON_DAY = f"variant = 'production' and flight_date = '{DAY}'"
@@ -197,14 +208,18 @@ def test_a_shadow_run_replays_too(score: Score, shadow_job: Job, replay: Replay)
 
 
 def test_a_run_that_died_after_its_commit_replays_too(
-    registry: Registry, score: Score, replay: Replay
+    home: Home, registry: Registry, job: Job, score: Score, replay: Replay
 ) -> None:
-    (done,) = score(DAY)
-    with registry.write() as session:
-        unguard(session)
-        session.execute(text("update run_outcome set state = 'crashed', rows = 0"))
-        session.execute(update(ScoredPartition).values(visible_run=None))
-    assert replay(done.run_id).equal
+    command = [sys.executable, "-c", PROCESS, str(home.root), DAY.isoformat()]
+    settings = os.environ | {VARIABLE: "score: committed"}
+    killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    score(DAY)  # which first settles how the dead one ended
+    with registry.read() as session:
+        (died, outcome), _ = list_runs(session, job.bundle.version)
+    assert outcome is not None
+    assert outcome.state == "crashed"
+    assert replay(died.id).equal
 
 
 @pytest.mark.parametrize(
@@ -265,7 +280,7 @@ def test_rows_that_are_gone_or_others_are_refused_in_words(
     with registry.write() as session:
         unguard(session)
         session.execute(update(Run).values(partition_digest="e" * 64))
-    with pytest.raises(LakeError, match=r"day 2013-01-14 reads as .*, ingested as eeeeeeeeeeee"):
+    with pytest.raises(AuditError, match=r"partition of 'flight-delay': the events say"):
         replay(done.run_id)
 
 
