@@ -235,18 +235,21 @@ class Line(Troubled):
         committed=st.booleans(),
     )
     def end(self, run_id: str, state: str, committed: bool) -> None:
-        def act(session: Session) -> tuple[Run, str, str]:
+        def act(session: Session) -> tuple[Run, str, str, str]:
             run = get_run(session, run_id)
+            number = session.get_one(ModelVersion, run.version_id).number
             held = holds_claim(session, run)
             assert held == (run.epoch == self.account.epochs[run.date])
             # A worker that lost its claim commits nothing, and ends as superseded.
             ending = state if held else "superseded"
             table_version = 7 if held and committed else None
             outcome = end_run(session, run, Ending(ending, 842, table_version=table_version))
-            return run, ending, outcome.state
+            return run, number, ending, outcome.state
 
-        run, ending, ended = self.write(act)
+        run, number, ending, ended = self.write(act)
         held = ending != "superseded"
+        if ending == "succeeded" and self.account.status[number] == "revoked":
+            ending = "failed"  # 7. What was revoked meanwhile shows nothing
         self.account.end(run_id, run.date, ending, held and committed)
         assert ended == self.account.ended[run_id]
 

@@ -45,8 +45,8 @@ def _learned(registry: Registry, bundle: Bundle) -> list[Learned]:
 def _judged(bundle: Bundle) -> Judged:
     evaluation = bundle.json("evaluation.json")
     days = sorted(bundle.json("data.json")["holdout"]["days"])
-    span = [date.fromisoformat(day) for day in (days[0], days[-1])]
-    return Judged(evaluation["metrics"], *span, evaluation["rows"])
+    first, last = (date.fromisoformat(day) for day in (days[0], days[-1]))
+    return Judged(evaluation["metrics"], first, last, evaluation["rows"])
 
 
 @pytest.fixture
