@@ -69,7 +69,6 @@ class Meter:
         now |= {"bytes_in": usage.bytes_in, "bytes_out": usage.bytes_out}
         today = {name: max(0, value - self._counted.get(name, 0)) for name, value in now.items()}
         self._counted = now
-        parent_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {
             "wall_s": round(time.perf_counter() - self._started, 4),
             "build_s": round(environment.build_s, 4),
@@ -80,7 +79,7 @@ class Meter:
             "child_peak_mib": round(child.peak_mib, 1),
             "child_measured_by": "kernel" if self._look else "child",
             "parent_cpu_s": round(_parent_cpu_s() - self._parent_cpu_s, 4),
-            "parent_peak_mib": round(parent_kib / 1024, 1),
+            "parent_peak_mib": round(_parent_peak_mib(), 1),
             "bytes_in": today["bytes_in"],
             "bytes_out": today["bytes_out"],
         }
@@ -105,6 +104,20 @@ class Meter:
             before = self._look or Look(0.0, 0.0)  # whoever of the tree ended takes its part along
             self._look = Look(max(look.cpu_s, before.cpu_s), max(look.peak_mib, before.peak_mib))
         return look is not None
+
+
+def _parent_peak_mib() -> float:
+    """Return this process's peak memory in MiB.
+
+    Not ``ru_maxrss``, where the kernel has better: it counts what a process was before its exec,
+    which is as large as whoever started it.
+    """
+    try:
+        found = PEAK.search((PROCESSES / "self" / "status").read_text())
+    except OSError:
+        found = None
+    peak_kib = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_kib / 1024
 
 
 def look_at(pid: int) -> Look | None:
