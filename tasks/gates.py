@@ -114,8 +114,7 @@ def roll_back(
             alias = get_alias(session, get_model(session, name).id, CHAMPION)
             present = session.get_one(ModelVersion, alias.version_id) if alias else None
         policy = policy_of(home, registry, present) if present else home.load_policy()
-        _refuse_needless(registry, policy, presence)
-        identity = _require_presence(policy, by, presence)
+        identity = _identify(registry, policy, by, presence)
         return _act(
             home, registry, presence, lambda session: rollback(session, name, reason, by, identity)
         )
@@ -141,8 +140,7 @@ def retire_version(
         with registry.read() as session:
             version = get_version(session, name, number)
         policy = policy_of(home, registry, version)
-        _refuse_needless(registry, policy, presence)
-        identity = _require_presence(policy, by, presence)
+        identity = _identify(registry, policy, by, presence)
         return _act(
             home,
             registry,
@@ -175,13 +173,19 @@ def bring_model(home: Home, path: Path, by: str, presence: Presence | None = Non
         ImportRefusedError: it is damaged, hostile, or of another model of a name used here.
         ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
     """
-    identity = _require_presence(home.load_policy(), by, presence)
     with home.open_registry() as registry:
+        identity = _identify(registry, home.load_policy(), by, presence)
         importer = Importer(by, identity, lambda act: _act(home, registry, presence, act))
         return import_model(registry, path, importer=importer)
 
 
-def _require_presence(policy: Policy, by: str, presence: Presence | None) -> str:
+def _identify(registry: Registry, policy: Policy, by: str, presence: Presence | None) -> str:
+    """Return how sure we are of who acts; a code is looked at where the act is done.
+
+    Raises:
+        ApproverError: the policy asks for a code and none was given, or the other way round.
+    """
+    _refuse_needless(registry, policy, presence)
     if presence is not None:
         return "totp"
     if policy.identity == "totp":

@@ -6,16 +6,15 @@ import resource
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tasks.environments import Environment
 from tasks.runner import Child, Usage
+from tasks.strays import PROCESSES, list_tree
 
 SAMPLE_S = 0.2  # what a child that dies used since the last look is not known; a look takes 0.25 ms
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 MAX_PROCESSES = 1000  # one that forks on and on would never be seen whole
-PROCESSES = Path("/proc")
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -122,18 +121,15 @@ def _parent_peak_mib() -> float:
 
 def look_at(pid: int) -> Look | None:
     """Return what process ``pid`` and its descendants used, None where the kernel does not say."""
-    ticks, peak_kib, waiting, seen = 0, 0, [pid], 0
-    while waiting and seen < MAX_PROCESSES:
-        seen += 1
-        folder = PROCESSES / str(waiting.pop())
+    ticks = peak_kib = 0
+    for process in list_tree(pid, MAX_PROCESSES):
+        folder = PROCESSES / str(process)
         try:
             # After the name, which may hold anything, comes field 3: proc_pid_stat(5).
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             status = (folder / "status").read_text()
-            for thread in (folder / "task").iterdir():
-                waiting += map(int, (thread / "children").read_text().split())
         except OSError:  # it ended meanwhile, or this kernel has no such files
-            if folder.name == str(pid):
+            if process == pid:
                 return None
             continue
         ticks += sum(map(int, fields[11:15]))  # its own and those of the children it waited for

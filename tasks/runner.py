@@ -21,7 +21,7 @@ from tasks.child_pipe import ChildPipe
 from tasks.errors import ChildError
 from tasks.feeder import Feeder
 from tasks.sandbox import Launch
-from tasks.strays import MARK, count_descendants, end_marked
+from tasks.strays import MARK, end_marked, list_tree
 
 BUFFER = 1 << 20  # pyarrow's reads from an unbuffered pipe come back short
 LOG_TAIL_BYTES = 64 * 1024  # the last of the child's log that is kept
@@ -340,7 +340,8 @@ class Child:
 
     def _watch_processes(self) -> None:
         while not self._ended.wait(COUNT_S):
-            if count_descendants(self._process.pid, MAX_PROCESSES) > MAX_PROCESSES:
+            # One more than the limit: the child itself is among them.
+            if len(list_tree(self._process.pid, MAX_PROCESSES + 1)) > MAX_PROCESSES + 1:
                 self._crowded = True
                 self._expire()
 

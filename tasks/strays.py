@@ -11,16 +11,17 @@ MARK = "PILOTLINE_CHILD"  # a variable that all of them inherit
 END_WAIT_S = 2.0
 
 
-def count_descendants(pid: int, most: int) -> int:
-    """Return how many processes descend from ``pid``, counting no further than past ``most``.
+def list_tree(pid: int, most: int) -> list[int]:
+    """Return ``pid`` and what descends from it, looking no further than past ``most`` processes.
 
-    It is 0 where the kernel does not tell.
+    It is ``pid`` alone where the kernel does not tell.
     """
-    found, waiting = -1, [pid]
-    while waiting and found <= most:
-        found += 1
+    found: list[int] = []
+    waiting = [pid]
+    while waiting and len(found) <= most:
+        found.append(waiting.pop())
         try:
-            for thread in (PROCESSES / str(waiting.pop()) / "task").iterdir():
+            for thread in (PROCESSES / str(found[-1]) / "task").iterdir():
                 waiting += map(int, (thread / "children").read_text().split())
         except OSError:
             continue  # it ended meanwhile
