@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from flows.deciding_cli import DECIDING
 from flows.options import Command, Day, Moment, Words, json_option, typed
 from flows.record_cli import COMMANDS
 
@@ -180,81 +181,6 @@ def release(
     sys.exit(run_release(model, version, effective_from, break_consumers, as_json))
 
 
-def retiring_options(command: Command) -> Command:
-    """Add what rollback, deprecate, revoke and archive share."""
-    for option in (
-        json_option,
-        click.option("--code", help="The one-time code on the device of --by."),
-        click.option("--by", help="Who says so; by default the user of this machine."),
-        click.option("--reason", type=Words(), required=True, help="Why; it is kept."),
-    ):
-        command = option(command)
-    return command
-
-
-@main.command()
-@click.argument("model")
-@retiring_options
-def rollback(model: str, reason: str, by: str | None, code: str | None, as_json: bool) -> None:
-    """Make the champion before the present one champion again."""
-    from flows.retiring_commands import run_rollback
-
-    run_rollback(model, reason, by, code, as_json)
-
-
-@main.command()
-@click.argument("model")
-@click.argument("version")
-@retiring_options
-def deprecate(
-    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
-) -> None:
-    """Mark VERSION of MODEL as one to move off."""
-    from flows.retiring_commands import run_retire
-
-    run_retire(model, version, "deprecated", reason, by, code, as_json)
-
-
-@main.command()
-@click.argument("model")
-@click.argument("version")
-@retiring_options
-def revoke(
-    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
-) -> None:
-    """Forbid VERSION of MODEL for good, and say what came from it."""
-    from flows.retiring_commands import run_retire
-
-    run_retire(model, version, "revoked", reason, by, code, as_json)
-
-
-@main.command()
-@click.argument("model")
-@click.argument("version")
-@retiring_options
-def archive(
-    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
-) -> None:
-    """Put VERSION of MODEL away; a model whose versions all are is hidden from search."""
-    from flows.retiring_commands import run_retire
-
-    run_retire(model, version, "archived", reason, by, code, as_json)
-
-
-@main.command()
-@click.argument("model")
-@click.argument("name")
-@click.argument("version", required=False)
-@click.option("--remove", is_flag=True, help="Remove the alias instead.")
-def alias(model: str, name: str, version: str | None, remove: bool) -> None:
-    """Point alias NAME of MODEL at VERSION; champion is protected."""
-    if remove == (version is not None):
-        raise click.UsageError("Give VERSION, or --remove.")
-    from flows.retiring_commands import run_alias
-
-    run_alias(model, name, version)
-
-
 @main.command()
 @click.argument("model")
 @click.argument("version")
@@ -393,5 +319,5 @@ def replay(run_id: str, as_json: bool) -> None:
     sys.exit(run_replay(run_id, as_json))
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, *DECIDING):
     main.add_command(command)

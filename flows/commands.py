@@ -229,7 +229,7 @@ def run_score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
         facts: list[tuple[str, object]] = [
             ("day", day),
             ("state", result.state),
-            ("version", f"{model} {result.number}"),
+            ("version", f"{model} {result.scorers}"),
             ("variant", f"shadow/{result.number}" if shadow else "production"),
             ("run", result.run_id),
             ("rows", result.rows),
@@ -359,17 +359,18 @@ def _find_unchanged(model: str, day: date, shadow: str | None) -> Any:
     A wrong model, version or day is told here, before a server is started.
     """
     from registry.references import resolve
-    from registry.runs import PRODUCTION
     from tasks.bundle import load_bundle
-    from tasks.job import check_record, plan_job
+    from tasks.job import check_record, plan_job, plan_production
     from tasks.scoring import find_unchanged
 
     with current_home().open_registry() as registry:
+        if not shadow:
+            return find_unchanged(registry, plan_production(registry, model, ""), day)
         with registry.read() as session:
-            version = resolve(session, model, shadow or "champion")
+            version = resolve(session, model, shadow)
         check_record(registry, version)
-        variant = f"shadow/{version.number}" if shadow else PRODUCTION
-        return find_unchanged(registry, plan_job(load_bundle(registry, version), variant, ""), day)
+        job = plan_job(load_bundle(registry, version), f"shadow/{version.number}", "")
+        return find_unchanged(registry, job, day)
 
 
 def _check_champion(model: str) -> None:

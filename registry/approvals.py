@@ -12,7 +12,7 @@ from registry.approvers import enrolled_since
 from registry.base import Base, UtcDateTime, now
 from registry.canonical import digest_json
 from registry.errors import ApprovalError
-from registry.events import append_event
+from registry.events import append_event, list_events
 from registry.names import same_person
 from registry.policy import GATES, IDENTITIES, Policy
 from registry.verifications import passed_verification
@@ -76,6 +76,19 @@ def approval_digest(approval: Any) -> str:
             "recorded_at": approval.recorded_at.isoformat(),
         }
     )
+
+
+def describe_approval(approval: Approval) -> dict[str, str]:
+    """Return what the event that counts ``approval`` says of it."""
+    return {
+        "gate": approval.gate,
+        "by": approval.approver,
+        "identity": approval.identity,
+        "comment": approval.comment,
+        "approval": approval.digest(),
+        "digest": approval.manifest_digest,
+        "at": approval.recorded_at.isoformat(),
+    }
 
 
 def decide(
@@ -249,13 +262,13 @@ def _check_moment(
             "the version is champion already",
             "Promote another version to take it out of service.",
         )
-    if said.decision == "reject" and _was_promoted(session, version):
+    if said.decision == "reject" and _scored_in_production(session, version):
         raise ApprovalError(
             name,
             version.number,
             said.gate,
-            "the version was champion before",
-            "What scored in production cannot be rejected afterwards.",
+            "the version was champion before, or shared its rows",
+            "What scored in production cannot be rejected afterwards, only revoked.",
         )
     advance = f"Run 'pilotline release {name} {version.number}' first; it says what is missing."
     if said.gate == "go-live" and said.decision == "approve":
@@ -274,7 +287,10 @@ def _check_moment(
             )
 
 
-def _was_promoted(session: Session, version: ModelVersion) -> bool:
+def _scored_in_production(session: Session, version: ModelVersion) -> bool:
+    splits = list_events(session, version.model_id, "split set")
+    if any(event.facts()["version"] == version.number for event in splits):
+        return True
     used = select(ApprovalUse.id).join(Approval, Approval.id == ApprovalUse.approval_id)
     return session.scalars(used.where(Approval.version_id == version.id)).first() is not None
 

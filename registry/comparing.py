@@ -272,6 +272,8 @@ def _compare_runs(model: _Model, fold: Fold) -> None:
 def _describe_run(model: _Model, run: Run, outcome: RunOutcome) -> dict[str, object]:
     return {
         "version": model.number(run.version_id),
+        "challenger": model.number(run.challenger_id) if run.challenger_id else None,
+        "share": run.share,
         "variant": run.variant,
         "date": run.date.isoformat(),
         "epoch": run.epoch,

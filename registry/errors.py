@@ -93,6 +93,13 @@ class ApprovalError(RegistryError, ValueError):
         )
 
 
+class SplitError(RegistryError, ValueError):
+    """A split that there is not, or cannot be."""
+
+    def __init__(self, what: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{what}: {problem}. {remedy}")
+
+
 class PolicyError(RegistryError, ValueError):
     """The factory's policy file is missing or says something it cannot mean."""
 

@@ -107,6 +107,7 @@ def describe_model(session: Session, name: str) -> Record:
     names: Names = {
         "version_id": numbers,
         "parent_id": numbers,
+        "challenger_id": numbers,
         "event_id": {row.id: row.seq for row in rows["events"]},
         "approval_id": {row.id: row.digest() for row in rows["approvals"]},
     }

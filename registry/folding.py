@@ -109,7 +109,8 @@ def _fold_consumer(fold: Fold, event: EventFacts, facts: dict[str, Any]) -> None
 
 
 def _fold_run(fold: Fold, state: str, facts: dict[str, Any]) -> None:
-    fold.runs[facts["run"]] = {**facts, "state": state}
+    alone = {"challenger": None, "share": None}
+    fold.runs[facts["run"]] = {**alone, **facts, "state": state}
     key = f"{facts['variant']} {facts['date']}"
     if state == "succeeded":
         if facts["epoch"] >= fold.epochs.get(key, 0):

@@ -11,6 +11,7 @@ from registry.events import Event
 from registry.folding import STATUSES
 from registry.names import check_name, same_person
 from registry.policy import GATES
+from registry.splits import parse_share
 
 KIND = re.compile(r"[a-z][a-z-]*( [a-z-]+)*")
 NUMBER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
@@ -56,6 +57,8 @@ class _Told:
             raise ValueError(f"expected a registered version, got {facts['version']!r}")
         elif event.kind in ("promoted", "rolled back"):
             self._reign(event, facts)
+        elif event.kind == "split set":
+            self._split(facts)
         elif event.kind in ("alias set", "alias removed") and facts["alias"] != CHALLENGER:
             check_name(facts["alias"])
         if event.kind in ("approved", "go-live approved"):
@@ -89,6 +92,17 @@ class _Told:
         elif self.status[number] in OUT_OF_USE or facts["approvals"] != self.evidence[number]:
             raise ValueError(f"expected the evidence on which {number} was promoted")
         self.champion = number
+
+    def _split(self, facts: dict[str, Any]) -> None:
+        number = facts["version"]
+        if facts["champion"] != self.champion or number == self.champion:
+            raise ValueError(f"expected champion {self.champion}, got {facts['champion']!r}")
+        if facts["digest"] != self.registered[number]["digest"]:
+            raise ValueError(f"expected the digest of {number}, got {facts['digest']!r}")
+        if self.status[number] != "approved":
+            raise ValueError(f"expected an approved version, {number} is {self.status[number]}")
+        parse_share(facts["share"])
+        self._check_approvals(number, facts["approvals"])
 
     def _check_approvals(self, number: str, approvals: list[dict[str, str]]) -> None:
         """Look for one approval at each gate, told before, of this version and not its author's."""

@@ -204,7 +204,7 @@ def _enter(session: Session, incoming: Incoming, importer: Importer | None = Non
     session.add(model)
     session.flush()
     ids: dict[str, dict[Any, int]] = {"event_id": {}, "approval_id": {}, "version_id": {}}
-    ids["parent_id"] = ids["version_id"]
+    ids["parent_id"] = ids["challenger_id"] = ids["version_id"]
     for name, table in TABLES.items():
         rows = incoming.rows[name]
         if table is ModelVersion:  # one by one: a parent is among those before

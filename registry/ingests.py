@@ -1,11 +1,13 @@
 """Ingested partitions: one row each time a day of a dataset was brought in."""
 
 from datetime import date, datetime
+from itertools import pairwise
 
 from sqlalchemy import Date, Index, String, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base, UtcDateTime, now
+from registry.canonical import digest_json
 from registry.errors import UnknownPartitionError
 
 
@@ -21,6 +23,7 @@ class Ingest(Base):
     token: Mapped[str] = mapped_column(String(64))  # SHA-256 of source rows, schema and checks
     partition_digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the accepted rows
     files_digest: Mapped[str | None] = mapped_column(String(64))  # SHA-256 over its data files
+    profile_digest: Mapped[str | None] = mapped_column(String(64))  # blob: its values' profile
     table_version: Mapped[int]  # the Delta version of the commit
     accepted: Mapped[int]  # rows
     quarantined: Mapped[int]  # rows
@@ -63,6 +66,39 @@ def find_partition(session: Session, dataset: str, day: date) -> Ingest | None:
     """Return what ``day`` of ``dataset`` holds now, or None; reads only."""
     query = select(Ingest).where(Ingest.dataset == dataset, Ingest.date == day)
     return session.scalars(query.order_by(Ingest.id.desc()).limit(1)).first()
+
+
+def release_token(base: str, partition_digest: str) -> str:
+    """Return the token of a day that rows were released into from its quarantine.
+
+    Args:
+        base: the token of what the day held before.
+        partition_digest: of the accepted rows, the released ones among them.
+    """
+    return digest_json(["released", base, partition_digest])
+
+
+def source_token(session: Session, partition: Ingest) -> str:
+    """Return the token of the source's rows on which ``partition`` rests; reads only.
+
+    It is the partition's own, unless rows were released into the day since: then it is that of
+    the ingest before. Which it is can be told from the tokens alone.
+    """
+    query = select(Ingest.token, Ingest.partition_digest).where(
+        Ingest.dataset == partition.dataset,
+        Ingest.date == partition.date,
+        Ingest.id <= partition.id,
+    )
+    rows = session.execute(query.order_by(Ingest.id.desc())).all()
+    for (token, digest), before in pairwise(rows):
+        if token != release_token(before.token, digest):
+            return str(token)
+    return str(rows[-1].token)
+
+
+def last_day(session: Session, dataset: str) -> date | None:
+    """Return the last ingested day of ``dataset``, or None; reads only."""
+    return session.scalar(select(func.max(Ingest.date)).where(Ingest.dataset == dataset))
 
 
 def span_of(session: Session, dataset: str) -> str:

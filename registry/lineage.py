@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, or_, select, union
 from sqlalchemy.orm import Session
 
 from registry.errors import UnknownDigestError
 from registry.ingests import Ingest, get_partition
 from registry.models import RegisteredModel
-from registry.runs import Run, RunOutcome, ScoredPartition
+from registry.runs import Run, RunOutcome, ScoredPartition, versions_of
 from registry.versions import ModelVersion, TrainingPartition, VersionStatus
 
 
@@ -72,7 +72,8 @@ class Lineage:
 
     def runs_of(self, version: KnownVersion) -> list[KnownRun]:
         """Return the runs by ``version``, oldest day first."""
-        return [run for run in self.runs if run.row.version_id == version.row.id]
+        mine = version.row.id
+        return [run for run in self.runs if mine in (run.row.version_id, run.row.challenger_id)]
 
     def holds_others(self, data: DataVersion) -> bool:
         """Tell whether the day was ingested again and holds other rows now."""
@@ -90,14 +91,15 @@ def versions_lineage(session: Session, versions: Sequence[ModelVersion]) -> Line
     for version in subject:
         for relative in (*_ancestors(family, version), *_descendants(family, version)):
             kept[relative.row.id] = relative
-    return _complete(session, subject, kept, _runs(session, Run.version_id.in_(wanted)))
+    return _complete(session, subject, kept, _runs(session, _by(wanted)))
 
 
 def run_lineage(session: Session, run: Run) -> Lineage:
     """Return what ``run`` scored, by which version, and what that came from; reads only."""
     family = _versions(session, ModelVersion.model_id == run.model_id)
-    version = family[run.version_id]
-    kept = {known.row.id: known for known in (version, *_ancestors(family, version))}
+    scorers = [family[version.id] for version in versions_of(session, run)]
+    ancestors = (known for version in scorers for known in _ancestors(family, version))
+    kept = {known.row.id: known for known in (*scorers, *ancestors)}
     (known,) = _runs(session, Run.id == run.id)
     return _complete(session, known, kept, [known])
 
@@ -117,8 +119,10 @@ def data_lineage(session: Session, data: DataVersion) -> Lineage:
         Run.date == data.date,
         Run.partition_digest == data.digest,
     )
-    runs = _runs(session, scored | Run.version_id.in_(learned))
-    scorers = select(Run.version_id).where(scored)
+    runs = _runs(session, scored | _by(learned))
+    scorers: CompoundSelect[tuple[int]] = union(
+        select(Run.version_id).where(scored), select(Run.challenger_id).where(scored)
+    )
     kept = _versions(session, ModelVersion.id.in_(learned) | ModelVersion.id.in_(scorers))
     return _complete(session, data, kept, runs)
 
@@ -182,6 +186,11 @@ def _versions(session: Session, which: ColumnElement[bool]) -> dict[int, KnownVe
         .order_by(RegisteredModel.name, ModelVersion.id)
     )
     return {row.id: KnownVersion(row, model, status) for row, model, status in rows}
+
+
+def _by(versions: Sequence[int] | Select[tuple[int]]) -> ColumnElement[bool]:
+    """Return the condition that one of ``versions`` scored, alone or with another."""
+    return or_(Run.version_id.in_(versions), Run.challenger_id.in_(versions))
 
 
 def _runs(session: Session, which: ColumnElement[bool]) -> list[KnownRun]:

@@ -27,6 +27,8 @@ class Metric(Base):
     start: Mapped[date] = mapped_column(Date)  # first day it is about
     end: Mapped[date] = mapped_column(Date)  # last day, included
     variant: Mapped[str] = mapped_column(String(80))
+    low: Mapped[float | None] = mapped_column(Float)  # of its interval, where one is known
+    high: Mapped[float | None] = mapped_column(Float)
     rows: Mapped[int]  # how many it was computed from
     basis: Mapped[str] = mapped_column(String(64))  # SHA-256 of what it was computed from
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

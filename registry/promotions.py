@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from registry.aliases import CHALLENGER, CHAMPION, drop_alias, get_alias, move_alias
-from registry.approvals import Approval, ApprovalUse, live_approval
+from registry.approvals import Approval, ApprovalUse, describe_approval, live_approval
 from registry.base import now
 from registry.consumers import broken_by
 from registry.errors import ApprovalError, ConsumerError, NoChampionError, VersionUnfitError
@@ -56,9 +56,9 @@ def promote(
     current = get_alias(session, version.model_id, CHAMPION)
     if current is not None and current.version_id == version.id:
         return reigns(session, name)[-1]
-    approvals = _check_fit(session, name, version, policy, platform)
+    approvals = check_ready(session, name, version, policy, platform)
     _check_time(name, version, policy, wish)
-    broken = _check_consumers(session, name, version, wish)
+    broken = check_consumers(session, name, version, wish.break_consumers)
     reach("promote: checked")
     previous = session.get_one(ModelVersion, current.version_id) if current else None
     event = append_event(
@@ -70,7 +70,7 @@ def promote(
             "digest": version.digest,
             "previous": previous.number if previous else None,
             "policy": policy.digest(),
-            "approvals": [_describe_approval(approval) for approval in approvals],
+            "approvals": [describe_approval(approval) for approval in approvals],
             "broken": broken,
             "break_reason": wish.break_consumers if broken else "",
         },
@@ -173,21 +173,15 @@ def _stack(known: Sequence[Reign]) -> list[Reign]:
     return stack
 
 
-def _describe_approval(approval: Approval) -> dict[str, str]:
-    return {
-        "gate": approval.gate,
-        "by": approval.approver,
-        "identity": approval.identity,
-        "comment": approval.comment,
-        "approval": approval.digest(),
-        "digest": approval.manifest_digest,
-        "at": approval.recorded_at.isoformat(),
-    }
-
-
-def _check_fit(
+def check_ready(
     session: Session, name: str, version: ModelVersion, policy: Policy, platform: str
 ) -> list[Approval]:
+    """Return the live approvals on which ``version`` may score production's rows; reads only.
+
+    Raises:
+        VersionUnfitError: status or verification forbid it.
+        ApprovalError: a gate is not approved, or both by one person where policy forbids it.
+    """
     remedy = f"Run 'pilotline release {name} {version.number}'; it says what is missing."
     status = standing_of(session, version)
     if status != "approved":
@@ -232,9 +226,14 @@ def _check_time(name: str, version: ModelVersion, policy: Policy, wish: Wish) ->
         )
 
 
-def _check_consumers(session: Session, name: str, version: ModelVersion, wish: Wish) -> list[str]:
+def check_consumers(session: Session, name: str, version: ModelVersion, why: str = "") -> list[str]:
+    """Return the consumers that ``version`` breaks, where ``why`` says that it may; reads only.
+
+    Raises:
+        ConsumerError: it breaks some, and no reason was given.
+    """
     broken = broken_by(session, version.model_id, version.number)
-    if broken and not wish.break_consumers.strip():
+    if broken and not why.strip():
         needs = ", ".join(f"{c.name} (needs {c.needs}, {c.contact})" for c in broken)
         raise ConsumerError(
             name,

@@ -36,9 +36,12 @@ TABLES: dict[str, type[Base]] = {
 REFERENCES = {
     "version_id": "version",
     "parent_id": "parent",
+    "challenger_id": "challenger",
     "event_id": "event",
     "approval_id": "approval",
 }
+# What exports of before do not name, and nothing is then.
+LATER = {"challenger", "share", "low", "high"}
 LARGEST = 2**31 - 1  # PostgreSQL's integer
 LARGEST_BIG = 2**63 - 1  # and its bigint
 
@@ -68,6 +71,8 @@ def decode_record(table: type[Base], record: object) -> Record:
         ValueError: a key is missing or unknown, or a value does not fit its column.
     """
     columns = {REFERENCES.get(column.key, column.key): column for column in _columns(table)}
+    if isinstance(record, dict):
+        record = {name: None for name in columns if name in LATER} | record
     if not isinstance(record, dict) or set(record) != set(columns):
         raise ValueError(f"expected exactly the keys {', '.join(columns)}")
     return {name: _decode(name, column, record[name]) for name, column in columns.items()}

@@ -191,8 +191,21 @@ def promotion_of(session: Session, version: ModelVersion) -> Event:
     )
 
 
-def check_resolvable(session: Session, name: str, version: ModelVersion, event: Event) -> None:
+def check_resolvable(
+    session: Session,
+    name: str,
+    version: ModelVersion,
+    event: Event,
+    kinds: Iterable[str] = KINDS,
+) -> None:
     """Do nothing if ``version`` may run on the evidence in ``event``; reads only.
+
+    Args:
+        session: a reading session.
+        name: the model.
+        version: which is to score production's rows.
+        event: what admitted it.
+        kinds: what such an event may be.
 
     Raises:
         VersionUnfitError: it must not.
@@ -200,7 +213,7 @@ def check_resolvable(session: Session, name: str, version: ModelVersion, event: 
     get_model(session, name)
     status = standing_of(session, version)
     approvals = session.connection().execute(_APPROVALS, {"version_id": version.id}).all()
-    _check(name, version.number, version.digest, status, event, approvals)
+    _check(name, version.number, version.digest, status, event, approvals, kinds)
 
 
 @contextmanager
@@ -230,7 +243,13 @@ def _facts(event: Any) -> dict[str, Any]:
 
 
 def _check(
-    name: str, number: str, digest: str, status: str | None, event: Any, approvals: Iterable[Any]
+    name: str,
+    number: str,
+    digest: str,
+    status: str | None,
+    event: Any,
+    approvals: Iterable[Any],
+    kinds: Iterable[str] = KINDS,
 ) -> None:
     if status is None:
         refuse_tampered(name, number, "has no status any more")
@@ -239,7 +258,7 @@ def _check(
     facts = {"approvals": [], "digest": ""} | _facts(event)  # perhaps of another kind
     counted = {e["gate"]: e["approval"] for e in facts["approvals"] if e["digest"] == digest}
     named = (facts.get("version"), facts["digest"]) == (number, digest)
-    fits = event.kind in KINDS and named and set(counted) == set(GATES)
+    fits = event.kind in kinds and named and set(counted) == set(GATES)
     if not fits or event.hash != hash_event(event):
         refuse_tampered(name, number, "was promoted without two approvals over its digest")
     if not set(counted.values()) <= {approval_digest(approval) for approval in approvals}:

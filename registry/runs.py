@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Date, Float, ForeignKey, Index, String, Text, func, select, update
+from sqlalchemy import Date, Float, ForeignKey, Index, String, Text, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base, UtcDateTime, now
@@ -35,6 +35,9 @@ class Run(Base):
     lock_digest: Mapped[str] = mapped_column(String(64))
     isolation: Mapped[str] = mapped_column(String(1))
     trigger: Mapped[str] = mapped_column(String(20))  # score or backfill
+    # Where a split gave part of the keys to another version: which one, and how many of them.
+    challenger_id: Mapped[int | None] = mapped_column(ForeignKey("model_version.id"), index=True)
+    share: Mapped[str | None] = mapped_column(String(8))  # decimal, above 0 and below 1
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
@@ -89,6 +92,8 @@ class Claim:
     lock_digest: str
     isolation: str
     trigger: str
+    challenger_id: int | None = None
+    share: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,10 +156,11 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
     outcome = session.get(RunOutcome, run.id)
     if outcome is not None:
         return outcome
-    version = session.get_one(ModelVersion, run.version_id)
-    if ending.state == "succeeded" and standing_of(session, version) == "revoked":
+    versions = versions_of(session, run)
+    revoked = [v.number for v in versions if standing_of(session, v) == "revoked"]
+    if ending.state == "succeeded" and revoked:
         # It was revoked while it ran: what it committed is shown to nobody, and never listed.
-        said = f"{version.number} was revoked while it scored"
+        said = f"{revoked[0]} was revoked while it scored"
         ending = replace(ending, state="failed", reason=said)
     outcome = RunOutcome(
         run_id=run.id,
@@ -202,7 +208,8 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
         f"run {ending.state}",
         {
             "run": run.id,
-            "version": version.number,
+            "version": versions[0].number,
+            **describe_split(session, run),
             "variant": run.variant,
             "date": run.date.isoformat(),
             "epoch": run.epoch,
@@ -213,6 +220,22 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
         },
     )
     return outcome
+
+
+def versions_of(session: Session, run: Run) -> list[ModelVersion]:
+    """Return the versions that score for ``run``, of a split the champion first; reads only."""
+    ids = [run.version_id] if run.challenger_id is None else [run.version_id, run.challenger_id]
+    return [session.get_one(ModelVersion, version_id) for version_id in ids]
+
+
+def describe_split(session: Session, run: Run) -> dict[str, str]:
+    """Return who scored which share beside the champion, nothing where nobody did; reads only."""
+    if run.challenger_id is None or run.share is None:
+        return {}
+    return {
+        "challenger": session.get_one(ModelVersion, run.challenger_id).number,
+        "share": run.share,
+    }
 
 
 def record_teardown(session: Session, run: Run, seconds: float, clean: bool) -> None:
@@ -265,6 +288,14 @@ def last_shown_day(session: Session, model_id: int) -> date | None:
     )
 
 
+def shown_variants(session: Session, model_id: int) -> list[str]:
+    """Return the variants of which readers see something, by name; reads only."""
+    query = select(ScoredPartition.variant).where(
+        ScoredPartition.model_id == model_id, ScoredPartition.visible_run.is_not(None)
+    )
+    return sorted(session.scalars(query.distinct()))
+
+
 def imported_run(session: Session, model_id: int, variant: str, day: date) -> str | None:
     """Return the last run of a partition if it succeeded before an import; reads only.
 
@@ -312,7 +343,7 @@ def list_runs(session: Session, version: ModelVersion) -> list[tuple[Run, RunOut
     rows = session.execute(
         select(Run, RunOutcome)
         .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
-        .where(Run.version_id == version.id)
+        .where(or_(Run.version_id == version.id, Run.challenger_id == version.id))
         .order_by(Run.started_at)
     )
     return [(run, outcome) for run, outcome in rows]

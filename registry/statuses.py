@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from registry.aliases import CHAMPION, aliases_of, drop_alias
@@ -11,6 +11,7 @@ from registry.errors import VersionUnfitError
 from registry.events import Event, latest_event, list_events
 from registry.outbox import Message, messages_of, tell_consumers
 from registry.runs import Run, ScoredPartition
+from registry.splits import split_of
 from registry.versions import ModelVersion, get_version, model_of, set_status, status_of
 
 # What each move may start from. Revoked is final: what must not run stays so.
@@ -68,6 +69,13 @@ def retire(
     body: dict[str, object] = {"reason": reason, "by": by, "identity": identity}
     if status == "revoked":
         body["partitions"] = [[variant, day.isoformat(), run] for variant, day, run in partitions]
+    if status == "archived" and _shares_rows(session, name, number):
+        raise VersionUnfitError(
+            name,
+            number,
+            "scores part of production's rows",
+            f"Run 'pilotline split stop {name} --reason TEXT' before archiving it.",
+        )
     if status in ("revoked", "archived"):
         for alias in aliases_of(session, version):
             if alias != CHAMPION:
@@ -101,7 +109,7 @@ def shown_partitions(session: Session, version: ModelVersion) -> list[tuple[str,
     rows = session.execute(
         select(Run.variant, Run.date, Run.id)
         .join(ScoredPartition, ScoredPartition.visible_run == Run.id)
-        .where(Run.version_id == version.id)
+        .where(or_(Run.version_id == version.id, Run.challenger_id == version.id))
         .order_by(Run.variant, Run.date)
     )
     return [(variant, day, run) for variant, day, run in rows]
@@ -112,6 +120,11 @@ def deprecated_warning(session: Session, version: ModelVersion) -> str:
     if status_of(session, version) != "deprecated":
         return ""
     return f"{model_of(session, version).name} {version.number} is deprecated; move off it"
+
+
+def _shares_rows(session: Session, name: str, number: str) -> bool:
+    split = split_of(session, name)
+    return split is not None and split.challenger == number
 
 
 def _say(

@@ -18,7 +18,7 @@ from registry.blobs import BlobStore, open_blobs
 from registry.errors import StoreError
 from registry.troubles import refuse_odd_texts, troubles_in_words
 
-SCHEMA = "0003"  # the migration this code was written for; see registry/migrations
+SCHEMA = "0004"  # the migration this code was written for; see registry/migrations
 LOCK_WAIT_S = 120  # how long a writer waits for the others
 BUSY_WAIT_S = 30  # how long SQLite itself waits, at a commit for those who read
 

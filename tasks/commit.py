@@ -1,5 +1,6 @@
 """Committing a partition of predictions once: fenced by its epoch, settled by looking it up."""
 
+from collections.abc import Callable
 from datetime import date
 
 from deltalake import DeltaTable
@@ -9,13 +10,13 @@ from registry import Registry
 from registry.errors import VersionUnfitError
 from registry.failpoints import reach
 from registry.ingests import Ingest
-from registry.runs import Run, holds_claim
-from registry.versions import ModelVersion, model_of, standing_of
+from registry.runs import Run, holds_claim, versions_of
+from registry.versions import model_of, standing_of
 from tasks import lake
 from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.prediction_stream import PredictionStream
+from tasks.prediction_stream import PredictionStream, check_complete, stream_input
 from tasks.profiles import Profile
 from tasks.runner import Child
 
@@ -26,27 +27,65 @@ def commit_partition(
     registry: Registry, home: Home, job: Job, run: Run, partition: Ingest, child: Child
 ) -> tuple[int, Profile]:
     """Stream the partition through the child into one commit; return its version and profile."""
-    path = lake.predictions_path(home.lake, job.bundle.spec.name)
     predicate = f"variant = '{job.variant}' and {lake.on_day(job.date_column, run.date)}"
-    identity = transaction_name(job.variant, run.date)
-    for attempt in range(1, COMMIT_TRIES + 1):
-        table = lake.ensure_table(path, job.schema, ["variant", job.date_column])
-        _refuse_superseded(registry, table, run, identity)
-        stream = PredictionStream(
-            home, job, run, partition, child, lambda: _refuse_late(registry, run)
-        )
+    stream: PredictionStream | None = None
+
+    def last_look(rows: int) -> None:
+        check_complete(run, partition, rows)
+        refuse_late(registry, run)
+
+    def commit(table: DeltaTable, transaction: tuple[str, int]) -> int:
+        nonlocal stream
+        rows = stream_input(home, job, run, partition)
+        stream = PredictionStream(job, run, child, job.bundle, rows, last_look)
         try:
-            version = lake.replace_partition(
-                table, stream.reader(), predicate, {"run": run.id}, (identity, run.epoch)
+            return lake.replace_partition(
+                table, stream.reader(), predicate, {"run": run.id}, transaction
             )
-            reach("score: committed")
-            return version, stream.profile()
         except DeltaError as err:
             if stream.error is not None:
                 raise stream.error from err
+            raise
+
+    version = commit_once(registry, home, job, run, commit)
+    assert stream is not None, "the commit made it"
+    return version, stream.profile()
+
+
+def commit_once(
+    registry: Registry,
+    home: Home,
+    job: Job,
+    run: Run,
+    commit: Callable[[DeltaTable, tuple[str, int]], int],
+) -> int:
+    """Return the version of the table in which ``commit`` put the run's rows, once.
+
+    Args:
+        registry: the registry.
+        home: the home.
+        job: what is scored.
+        run: the claim.
+        commit: commits on the table it is given with the transaction it is given; called again
+            where another partition of the table was committed meanwhile.
+
+    Raises:
+        SupersededError, VersionUnfitError: the run is not wanted any more.
+        LakeError: the table cannot be made, or the commit failed.
+    """
+    path = lake.predictions_path(home.lake, job.bundle.spec.name)
+    identity = transaction_name(job.variant, run.date)
+    for attempt in range(1, COMMIT_TRIES + 1):
+        table = lake.ensure_table(path, job.schema, ["variant", job.date_column])
+        refuse_superseded(registry, table, run)
+        try:
+            version = commit(table, (identity, run.epoch))
+            reach("score: committed")
+            return version
+        except DeltaError as err:
             landed = find_commit(lake.open_table(path), identity, run)
             if landed is not None:
-                return landed, stream.profile()
+                return landed
             if attempt == COMMIT_TRIES:
                 raise LakeError(
                     job.bundle.spec.name,
@@ -71,23 +110,34 @@ def find_commit(table: DeltaTable, identity: str, run: Run) -> int | None:
     return None
 
 
-def _refuse_superseded(registry: Registry, table: DeltaTable, run: Run, identity: str) -> None:
-    # Delta does not fence: a refreshed handle may commit an older epoch over a newer one. So look
-    # first, then commit on this very handle, which fails if anybody committed since.
-    committed = table.transaction_version(identity)
+def refuse_superseded(registry: Registry, table: DeltaTable, run: Run) -> None:
+    """Do nothing if ``run`` may commit on ``table`` as this handle sees it.
+
+    Delta does not fence: a refreshed handle may commit an older epoch over a newer one. So look
+    first, then commit on this very handle, which fails if anybody committed since.
+
+    Raises:
+        SupersededError, VersionUnfitError: the run is not wanted any more.
+    """
+    committed = table.transaction_version(transaction_name(run.variant, run.date))
     if committed is not None and committed >= run.epoch:
         raise SupersededError(run.id, f"epoch {committed} is in the table, this is {run.epoch}")
-    _refuse_late(registry, run)
+    refuse_late(registry, run)
 
 
-def _refuse_late(registry: Registry, run: Run) -> None:
-    """Look whether ``run`` is still wanted: before its rows are made, and before they are shown."""
+def refuse_late(registry: Registry, run: Run) -> None:
+    """Do nothing if ``run`` is still wanted: before its rows are made, and before they are shown.
+
+    Raises:
+        SupersededError: another one claimed the partition.
+        VersionUnfitError: a version was revoked.
+    """
     with registry.read() as session:
         if not holds_claim(session, run):
             raise SupersededError(run.id, "a later run claimed the partition")
-        version = session.get_one(ModelVersion, run.version_id)
-        if standing_of(session, version) == "revoked":
-            name = model_of(session, version).name
-            raise VersionUnfitError(
-                name, version.number, "was revoked meanwhile", "Score with another one."
-            )
+        for version in versions_of(session, run):
+            if standing_of(session, version) == "revoked":
+                name = model_of(session, version).name
+                raise VersionUnfitError(
+                    name, version.number, "was revoked meanwhile", "Score with another one."
+                )

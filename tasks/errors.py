@@ -94,6 +94,10 @@ class ChildError(StepError, RuntimeError):
         )
 
 
+class ShardError(StepError, RuntimeError):
+    """Part of a partition could not be scored. One text alone, so that it travels to others."""
+
+
 class SupersededError(StepError, RuntimeError):
     """A later run took the partition over; this one wrote nothing."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +18,12 @@ from registry.models import get_model
 from registry.policy import Policy, tighten
 from registry.promotions import rollback
 from registry.reigns import Reign
+from registry.resolution import champion
+from registry.splits import Said, Split, require_split, set_split, stop_split
 from registry.statuses import Retired, retire
 from registry.vault import Vault
 from registry.versions import ModelVersion, get_version
-from tasks.bundle import load_manifest
+from tasks.bundle import load_bundle, load_manifest
 from tasks.home import Home
 from tasks.model_folder import read_wishes
 
@@ -147,6 +150,58 @@ def retire_version(
             presence,
             lambda session: retire(session, name, number, status, reason, by, identity),
         )
+
+
+def share_rows(
+    home: Home,
+    name: str,
+    number: str,
+    share: Decimal,
+    by: str,
+    reason: str,
+    presence: Presence | None = None,
+) -> Split:
+    """Let version ``number`` score ``share`` of production's rows beside the champion.
+
+    Raises:
+        VersionUnfitError, SplitError, ConsumerError: it must not, or cannot.
+        ApprovalError: a gate is not approved, or the factory asks for a code that was not given.
+        AuditError: the model's record contradicts itself, so that no approval in it counts.
+    """
+    from tasks.job import check_record, plan_split
+    from tasks.verification import platform
+
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            present, version = champion(session, name), get_version(session, name, number)
+        check_record(registry, version)
+        plan_split(load_bundle(registry, present), load_bundle(registry, version), share, "score")
+        policy = policy_of(home, registry, version)
+        said = Said(by, _identify(registry, policy, by, presence), reason)
+        return _act(
+            home,
+            registry,
+            presence,
+            lambda session: set_split(session, name, number, share, policy, platform(), said),
+        )
+
+
+def end_split(
+    home: Home, name: str, by: str, reason: str, presence: Presence | None = None
+) -> Split:
+    """Let the champion score every row again.
+
+    Raises:
+        SplitError: there is no split.
+        ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
+    """
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            split = require_split(session, name)
+            version = get_version(session, name, split.challenger)
+        policy = policy_of(home, registry, version)
+        said = Said(by, _identify(registry, policy, by, presence), reason)
+        return _act(home, registry, presence, lambda session: stop_split(session, name, said))
 
 
 def _refuse_needless(registry: Registry, policy: Policy, presence: Presence | None) -> None:

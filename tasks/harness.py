@@ -9,8 +9,10 @@ import importlib
 import importlib.util
 import json
 import os
+import queue
 import resource
 import sys
+import threading
 import time
 import traceback
 from typing import Any
@@ -134,7 +136,7 @@ def _score_stream(
     seconds = 0.0
     error = None
     with pa.ipc.open_stream(source) as reader, pa.ipc.new_stream(sink, schema) as writer:
-        for batch in reader:
+        for batch in _read_ahead(reader):
             if error is not None:
                 continue  # read on to the end of this stream: the next one may be fine
             started = time.perf_counter()
@@ -153,6 +155,32 @@ def _score_stream(
     else:
         facts = {"rows_in": rows_in, "rows_out": rows_out, "predict_s": seconds}
         tell("done", stream=stream, **facts, **_usage())
+
+
+def _read_ahead(reader: Any) -> Any:
+    """Yield batches, the next one read while the last is predicted.
+
+    A batch is ten times what a pipe holds, so it takes as many turns of both processes.
+    """
+    ahead: Any = queue.Queue(1)
+
+    def read() -> None:
+        try:
+            for batch in reader:
+                ahead.put((batch, None))
+        except BaseException as err:
+            ahead.put((None, err))
+        else:
+            ahead.put((None, None))
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        batch, error = ahead.get()
+        if error is not None:
+            raise error
+        if batch is None:
+            return
+        yield batch
 
 
 def _predict(module: Any, model: Any, batch: Any, schema: Any) -> Any:

@@ -1,14 +1,19 @@
 """A scoring job: which version scores, into which variant, and how its predictions are keyed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import pyarrow as pa
 
 from registry import Registry
 from registry.audit import check_model
+from registry.errors import VersionUnfitError
 from registry.resolution import champion
+from registry.runs import PRODUCTION, Run, versions_of
+from registry.splits import challenger_of, split_of
 from registry.versions import ModelVersion, model_of
+from tasks.buckets import BUCKETS, challengers_buckets
 from tasks.bundle import Bundle, load_bundle
 from tasks.datasets import Column, arrow_schema
 
@@ -25,6 +30,13 @@ class Job:
     key: Mapping[str, Column]  # key columns, with the date among them
     date_column: str
     reason: str = ""  # why it may replace what another version than the champion's made
+    challenger: Bundle | None = None  # which scores the share of the keys that a split gives it
+    share: Decimal | None = None
+
+    @property
+    def bundles(self) -> list[Bundle]:
+        """Who scores: one version, or of a split the champion and then the challenger."""
+        return [self.bundle, self.challenger] if self.challenger else [self.bundle]
 
     @property
     def schema(self) -> pa.Schema:
@@ -36,9 +48,25 @@ class Job:
     @property
     def read_schema(self) -> pa.Schema:
         """Columns read from the input: keys, date and features, each once."""
-        contract = self.bundle.json("contract.json")["inputs"]
-        features = {name: Column(**facts) for name, facts in contract.items()}
+        features: dict[str, Column] = {}
+        for bundle in self.bundles:
+            inputs = bundle.json("contract.json")["inputs"]
+            features |= {name: Column(**facts) for name, facts in inputs.items()}
         return arrow_schema({**self.key, **features})
+
+    def arms(self) -> Iterator[tuple[Bundle, tuple[int, int]]]:
+        """Yield who scores the rows of which buckets, from one up to another."""
+        mine = 0
+        if self.challenger is not None and self.share is not None:
+            mine = challengers_buckets(self.share)
+            yield self.challenger, (0, mine)
+        yield self.bundle, (mine, BUCKETS)
+
+    def is_by(self, run: Run) -> bool:
+        """Tell whether ``run`` scored with the same versions in the same shares."""
+        second = self.challenger.version.id if self.challenger else None
+        mine = (self.bundle.version.id, second, str(self.share) if self.share else None)
+        return mine == (run.version_id, run.challenger_id, run.share)
 
 
 def plan_job(bundle: Bundle, variant: str, trigger: str, reason: str = "") -> Job:
@@ -50,6 +78,55 @@ def plan_job(bundle: Bundle, variant: str, trigger: str, reason: str = "") -> Jo
     names = dict.fromkeys([contract["date"], *contract["key"]])
     key = {name: Column(contract["key_types"][name]) for name in names}
     return Job(bundle, variant, trigger, key, contract["date"], reason)
+
+
+def plan_split(bundle: Bundle, challenger: Bundle, share: Decimal, trigger: str) -> Job:
+    """Return the job of scoring production with ``bundle``, ``share`` of it with ``challenger``.
+
+    Raises:
+        VersionUnfitError: the two do not read and write the same tables.
+    """
+    job = plan_job(bundle, PRODUCTION, trigger)
+    other = plan_job(challenger, PRODUCTION, trigger)
+    if (job.schema, bundle.spec.input) != (other.schema, challenger.spec.input):
+        raise VersionUnfitError(
+            bundle.spec.name,
+            challenger.version.number,
+            f"has another key, input or predictions than {bundle.version.number}",
+            "It cannot share its rows: score it beside production with --shadow.",
+        )
+    return replace(job, challenger=challenger, share=share)
+
+
+def plan_production(registry: Registry, name: str, trigger: str) -> Job:
+    """Return the job of scoring production now: by the champion, or as a split says.
+
+    Raises:
+        UnknownModelError, NoChampionError, VersionUnfitError: none may run.
+        AuditError: the model's record contradicts itself, so nothing of it can be trusted.
+    """
+    bundle = load_champion(registry, name)
+    with registry.read() as session:
+        split = split_of(session, name)
+        version = challenger_of(session, name, split) if split else None
+    if split is None or version is None:
+        return plan_job(bundle, PRODUCTION, trigger)
+    return plan_split(bundle, load_bundle(registry, version), split.share, trigger)
+
+
+def plan_again(registry: Registry, run: Run) -> Job:
+    """Return the job of ``run`` as it was claimed, out of the record.
+
+    Raises:
+        MissingBlobError, DigestMismatchError: a version is damaged.
+    """
+    with registry.read() as session:
+        versions = versions_of(session, run)
+    bundles = [load_bundle(registry, version) for version in versions]
+    job = plan_job(bundles[0], run.variant, run.trigger)
+    if run.share is None:
+        return job
+    return replace(job, challenger=bundles[1], share=Decimal(run.share))
 
 
 def check_record(registry: Registry, version: ModelVersion) -> None:

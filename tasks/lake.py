@@ -5,8 +5,15 @@ from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
 
 from tasks.errors import LakeError
 
@@ -17,6 +24,10 @@ CONFIGURATION: dict[str, str | None] = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
+
+
+# Row groups are what a partition is cut by: many enough that shards come out alike.
+ROWS_OF_A_GROUP = 131_072
 
 
 def accepted_path(lake: Path, dataset: str) -> Path:
@@ -95,16 +106,64 @@ def replace_partition(
     Raises:
         DeltaError: the commit was refused, or its reply was lost; look before trying again.
     """
-    transactions = [Transaction(*transaction)] if transaction else None
+    transactions = [transaction] if transaction else []
+    return replace_partitions(table, rows, predicate, metadata, transactions)
+
+
+def replace_partitions(
+    table: DeltaTable,
+    rows: pa.RecordBatchReader | pa.Table,
+    predicate: str,
+    metadata: Mapping[str, str],
+    transactions: Sequence[tuple[str, int]],
+) -> int:
+    """Replace rows as ``replace_partition`` does, with one transaction for each partition.
+
+    Raises:
+        DeltaError: the commit was refused, or its reply was lost; look before trying again.
+    """
     before = table.version()
     write_deltalake(
         table,
         rows,
         mode="overwrite",
         predicate=predicate,
+        writer_properties=WriterProperties(max_row_group_size=ROWS_OF_A_GROUP),
         commit_properties=CommitProperties(
             custom_metadata=dict(metadata),
-            app_transactions=transactions,
+            app_transactions=[Transaction(*each) for each in transactions] or None,
+            max_commit_retries=0,
+        ),
+    )
+    return before + 1
+
+
+def replace_by_files(
+    table: DeltaTable,
+    files: Sequence[AddAction],
+    partition: Mapping[str, str],
+    schema: pa.Schema,
+    metadata: Mapping[str, str],
+    transaction: tuple[str, int],
+) -> int:
+    """Replace one partition by files that lie in the table's folder; return the new version.
+
+    Many may have written them; the commit is one, on this handle alone, without retries. The
+    transaction is what refuses the second of two who add the same new partition at once.
+
+    Raises:
+        DeltaError: the commit was refused, or its reply was lost; look before trying again.
+    """
+    before = table.version()
+    table.create_write_transaction(
+        list(files),
+        mode="overwrite",
+        schema=schema,
+        partition_by=list(partition),
+        partition_filters=[(name, "=", value) for name, value in partition.items()],
+        commit_properties=CommitProperties(
+            custom_metadata=dict(metadata),
+            app_transactions=[Transaction(*transaction)],
             max_commit_retries=0,
         ),
     )

@@ -52,7 +52,7 @@ class Meter:
         self._note(child)
         threading.Thread(target=self._sample, args=(child, self._rest), daemon=True).start()
 
-    def read(self, environment: Environment) -> dict[str, Any]:
+    def read(self, environment: Environment | None) -> dict[str, Any]:
         """End the day and return what it used; rows, tier and teardown have places of their own.
 
         Whose word each figure is: wall, build and start seconds and bytes in and out are the
@@ -70,8 +70,8 @@ class Meter:
         self._counted = now
         return {
             "wall_s": round(time.perf_counter() - self._started, 4),
-            "build_s": round(environment.build_s, 4),
-            "packages_from": environment.origin,
+            "build_s": round(environment.build_s, 4) if environment else 0.0,
+            "packages_from": environment.origin if environment else "",
             "start_s": round(usage.start_s, 4),
             "predict_s": round(today["predict_s"], 4),
             "child_cpu_s": round(today["child_cpu_s"], 4),

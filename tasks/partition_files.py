@@ -4,9 +4,10 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from itertools import repeat
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,6 +22,16 @@ Facts = list[tuple[int, int, int]]  # inode, size and time of change of every fi
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Some row groups of one file of a day."""
+
+    file: str  # its name within the table
+    sha256: str
+    groups: tuple[int, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
 class PartitionFiles:
     """The files that hold a day at one version of a table, in the order they were written."""
 
@@ -28,6 +39,7 @@ class PartitionFiles:
     day: date
     date_column: str
     paths: tuple[Path, ...]
+    groups: tuple[tuple[int, ...], ...] = ()  # of each file, where not all of it is meant
 
     def digest(self) -> str:
         """Return one SHA-256 over the SHA-256 of every file.
@@ -35,14 +47,60 @@ class PartitionFiles:
         Raises:
             LakeError: a file is gone or cannot be read.
         """
-        whole = hashlib.sha256()
+        return hashlib.sha256(bytes.fromhex("".join(self.hash_each()))).hexdigest()
+
+    def hash_each(self) -> list[str]:
+        """Return the SHA-256 of every file.
+
+        Raises:
+            LakeError: a file is gone or cannot be read.
+        """
+        hashes = []
         for path in self.paths:
             try:
                 with open(path, "rb", opener=_open_file) as file:
-                    whole.update(hashlib.file_digest(file, "sha256").digest())
+                    hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
             except OSError as err:
                 raise self._damaged(f"{path.name}: {err.strerror}") from err
-        return whole.hexdigest()
+        return hashes
+
+    def pieces(self, digest: str) -> list[Piece]:
+        """Return each row group as a piece, once the files are known to be what was ingested.
+
+        Raises:
+            LakeError: they are not, or cannot be read.
+        """
+        hashes = self.hash_each()
+        self._compare(hashlib.sha256(bytes.fromhex("".join(hashes))).hexdigest(), digest)
+        found = []
+        for path, sha256 in zip(self.paths, hashes, strict=True):
+            with pq.ParquetFile(path) as file:
+                for group in range(file.metadata.num_row_groups):
+                    rows = file.metadata.row_group(group).num_rows
+                    found.append(Piece(path.name, sha256, (group,), rows))
+        return found
+
+    def pick(self, pieces: Sequence[Piece]) -> "PartitionFiles":
+        """Return the row groups that ``pieces`` name, their files hashed again.
+
+        Whoever reads them may be another machine than the one that cut them.
+
+        Raises:
+            LakeError: a file is gone, or is not what was cut.
+        """
+        by_name = {path.name: path for path in self.paths}
+        groups: dict[str, tuple[int, ...]] = {}
+        for piece in pieces:
+            groups[piece.file] = groups.get(piece.file, ()) + piece.groups
+        if missing := set(groups) - set(by_name):
+            raise self._damaged(f"{min(missing)}: it is not here")
+        mine = tuple(by_name[name] for name in groups)
+        picked = replace(self, paths=mine, groups=tuple(groups.values()))
+        wanted = {piece.file: piece.sha256 for piece in pieces}
+        for path, found in zip(mine, picked.hash_each(), strict=True):
+            if found != wanted[path.name]:
+                raise self._damaged(f"{path.name} hashes to {found[:12]}...")
+        return picked
 
     def require(self, digest: str) -> Facts:
         """Return what would show a change, if the files are what was ingested, to the byte.
@@ -54,9 +112,7 @@ class PartitionFiles:
             LakeError: they are not.
         """
         before = self._facts()
-        found = self.digest()
-        if found != digest:
-            raise self._damaged(f"they hash to {found[:12]}..., ingested as {digest[:12]}...")
+        self._compare(self.digest(), digest)
         return before
 
     def stream(
@@ -73,21 +129,21 @@ class PartitionFiles:
             LakeError: a file cannot be read, or changed meanwhile.
         """
         before = before or self._facts()
-        for path in self.paths:
+        for path, groups in zip(self.paths, self.groups or repeat(None), strict=False):
             try:
-                yield from self._stream_file(path, schema, batch_rows)
+                yield from self._stream_file(path, groups, schema, batch_rows)
             except (pa.ArrowException, OSError) as err:
                 raise self._damaged(f"{path.name}: {str(err).splitlines()[0][:200]}") from err
         if self._facts() != before:
             raise self._damaged("they changed while they were read")
 
     def _stream_file(
-        self, path: Path, schema: pa.Schema, batch_rows: int
+        self, path: Path, groups: Sequence[int] | None, schema: pa.Schema, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         # The partition column stands in the path, not in the file.
         stored = [name for name in schema.names if name != self.date_column]
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            for batch in file.iter_batches(batch_rows, columns=stored, use_threads=False):
+            for batch in file.iter_batches(batch_rows, groups, stored, use_threads=False):
                 columns = [
                     pa.repeat(pa.scalar(self.day, pa.date32()), batch.num_rows)
                     if field.name == self.date_column
@@ -95,6 +151,10 @@ class PartitionFiles:
                     for field in schema
                 ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _compare(self, found: str, digest: str) -> None:
+        if found != digest:
+            raise self._damaged(f"they hash to {found[:12]}..., ingested as {digest[:12]}...")
 
     def _facts(self) -> Facts:
         try:

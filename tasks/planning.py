@@ -12,7 +12,7 @@ from registry.ingests import list_partitions
 from registry.models import get_model
 from registry.references import end_of_day
 from registry.resolution import champion, champion_at, promoted_version
-from registry.runs import PRODUCTION, Run, last_outcomes, visible_runs
+from registry.runs import PRODUCTION, Run, last_outcomes, versions_of, visible_runs
 from registry.versions import ModelVersion, learned_from
 from tasks.errors import NothingToDoError
 
@@ -104,8 +104,8 @@ def plan_backfill(
                 plan.append(PlannedDay(day, state, number, reason))
             elif run.partition_digest != partitions[day].partition_digest:
                 plan.append(PlannedDay(day, "stale", number, "its rows changed since"))
-            elif run.version_id != version.id:
-                before = session.get_one(ModelVersion, run.version_id).number
+            elif run.version_id != version.id or run.challenger_id is not None:
+                before = " and ".join(v.number for v in versions_of(session, run))
                 plan.append(PlannedDay(day, "other version", number, f"replaces {before}"))
             else:
                 plan.append(PlannedDay(day, "done", number, ""))

@@ -1,7 +1,7 @@
-"""One partition on its way from the input through the model to the table of predictions."""
+"""One partition, or part of it, on its way from the input through a model to its predictions."""
 
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 
@@ -9,10 +9,11 @@ from registry.failpoints import reach
 from registry.ingests import Ingest
 from registry.runs import Run
 from tasks import lake
+from tasks.bundle import Bundle
 from tasks.errors import ChildError, LakeError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.partition_files import find_files
+from tasks.partition_files import PartitionFiles, find_files
 from tasks.predictions import BATCH_ROWS, output_schema, refuse_not_finite
 from tasks.profiles import Profile, decode_profile, merge_profiles, profile_like
 from tasks.runner import Child
@@ -20,48 +21,49 @@ from tasks.training_data import check_day
 
 
 class PredictionStream:
-    """One partition on its way through the child: keys put back, checked, profiled."""
+    """Rows on their way through the child: keys put back, checked, profiled."""
 
     def __init__(
         self,
-        home: Home,
         job: Job,
         run: Run,
-        partition: Ingest,
         child: Child,
-        last_look: Callable[[], None],
+        bundle: Bundle,
+        rows: Iterable[pa.RecordBatch],
+        last_look: Callable[[int], None],
     ) -> None:
         """Prepare the stream; nothing is read yet.
 
         Args:
-            home: where the lake is.
             job: what is scored by whom.
             run: the claim.
-            partition: what was ingested.
             child: the model's process.
-            last_look: called when all rows are there; what it raises stops the commit.
+            bundle: whose process it is: the job's version, or the challenger it shares rows with.
+            rows: keys and features, in the job's ``read_schema``.
+            last_look: called with the number of rows when all are there; what it raises stops
+                the commit.
         """
-        self._home, self._job, self._run = home, job, run
-        self._last_look = last_look
-        self._partition, self._child = partition, child
+        self._job, self._run, self._child, self._bundle = job, run, child, bundle
+        self._rows, self._last_look = rows, last_look
         self._reference = decode_profile(job.bundle.files["profile.json"])
         self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
-        # Features are profiled by the thread that feeds, and met here by their predictions.
+        # Features are profiled by the thread that feeds, predictions by the one that reads.
         self._features: queue.SimpleQueue[Profile] = queue.SimpleQueue()
         self._profile: Profile | None = None
         self.error: Exception | None = None
 
     def reader(self) -> pa.RecordBatchReader:
         """Return the finished rows; its last act is the check that they are complete."""
-        return pa.RecordBatchReader.from_batches(self._job.schema, self._batches())
+        return pa.RecordBatchReader.from_batches(self._job.schema, self.batches())
 
     def profile(self) -> Profile:
         """Return the profile of inputs and predictions together."""
         assert self._profile is not None, "a partition has rows"
         return self._profile
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        spec = self._job.bundle.spec
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the finished rows; its last act is the check that they are complete."""
+        spec = self._bundle.spec
         features = pa.schema([self._job.read_schema.field(name) for name in spec.features])
         rows = 0
         try:
@@ -77,36 +79,52 @@ class PredictionStream:
                     )
                 rows += predicted.num_rows
                 yield self._finish(keys, predicted)
-            if rows != self._partition.accepted:
-                raise LakeError(
-                    self._partition.dataset,
-                    f"day {self._run.date} reads as {rows} rows, {self._partition.accepted} were "
-                    "ingested",
-                    "Ingest the day again.",
-                )
-            self._last_look()
+            self._last_look(rows)
             reach("score: predicted")
         except Exception as err:
             self.error = err  # the library wraps it; the caller wants the original
             raise
 
     def _input(self) -> Iterator[pa.RecordBatch]:
-        spec = self._job.bundle.spec
-        for batch in stream_input(self._home, self._job, self._run, self._partition):
+        profiled, fed = list(self._job.bundle.spec.features), list(self._bundle.spec.features)
+        for batch in self._rows:
             self._keys.put(batch.select(list(self._job.key)))
-            features = batch.select(list(spec.features))
-            self._features.put(profile_like(self._reference, features))
-            yield features
+            self._features.put(profile_like(self._reference, batch.select(profiled)))
+            yield batch.select(fed)
 
     def _finish(self, keys: pa.RecordBatch, predicted: pa.RecordBatch) -> pa.RecordBatch:
         seen = profile_like(self._reference, predicted)
         features = self._features.get_nowait()
         both = Profile(features.rows, {**features.columns, **seen.columns})
         self._profile = merge_profiles([self._profile, both] if self._profile else [both])
-        own = [self._job.bundle.version.number, self._run.id, self._job.variant]
+        own = [self._bundle.version.number, self._run.id, self._job.variant]
         constants = [pa.repeat(pa.scalar(value), keys.num_rows) for value in own]
         columns = [*keys.columns, *predicted.columns, *constants]
         return pa.RecordBatch.from_arrays(columns, schema=self._job.schema)
+
+
+def check_complete(run: Run, partition: Ingest, rows: int) -> None:
+    """Do nothing if ``rows`` is what was ingested.
+
+    Raises:
+        LakeError: it is not.
+    """
+    if rows != partition.accepted:
+        raise LakeError(
+            partition.dataset,
+            f"day {run.date} reads as {rows} rows, {partition.accepted} were ingested",
+            "Ingest the day again.",
+        )
+
+
+def files_of(home: Home, job: Job, run: Run) -> PartitionFiles:
+    """Return the files that ``run`` scores, as its table was when it claimed them.
+
+    Raises:
+        LakeError: the table or that version of it is gone.
+    """
+    table = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
+    return find_files(table, run.dataset, job.date_column, run.date)
 
 
 def stream_input(home: Home, job: Job, run: Run, partition: Ingest) -> Iterator[pa.RecordBatch]:
@@ -118,8 +136,7 @@ def stream_input(home: Home, job: Job, run: Run, partition: Ingest) -> Iterator[
     if partition.files_digest is None:  # ingested before files were hashed
         yield from read_input(home, job, run).to_batches(max_chunksize=BATCH_ROWS)
         return
-    table = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
-    files = find_files(table, run.dataset, job.date_column, run.date)
+    files = files_of(home, job, run)
     before = files.require(partition.files_digest)
     yield from files.stream(job.read_schema, BATCH_ROWS, before)
 

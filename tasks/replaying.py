@@ -1,7 +1,7 @@
 """Replaying a run: its rows scored again from the record alone, compared bit by bit by key."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -14,14 +14,22 @@ from numpy.typing import NDArray
 from registry import Registry
 from registry.canonical import digest_bytes
 from registry.errors import DigestMismatchError, VersionUnfitError
-from registry.runs import Run, came_by_import, get_run, outcome_of, visible_runs
+from registry.runs import (
+    Run,
+    came_by_import,
+    get_run,
+    outcome_of,
+    versions_of,
+    visible_runs,
+)
 from registry.versions import ModelVersion, model_of, standing_of
 from tasks import lake
-from tasks.bundle import load_bundle
+from tasks.buckets import bucket_of
+from tasks.bundle import Bundle
 from tasks.environments import built_environment
 from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
-from tasks.job import Job, check_record, plan_job
+from tasks.job import Job, check_record, plan_again
 from tasks.prediction_stream import read_input
 from tasks.predictions import predict_rows
 from tasks.process import Room
@@ -92,7 +100,8 @@ def find_replayable(registry: Registry, run_id: str) -> Replayable:
         run = get_run(session, run_id)
         outcome = outcome_of(session, run)
         version = session.get_one(ModelVersion, run.version_id)
-        name, status = model_of(session, version).name, standing_of(session, version)
+        name = model_of(session, version).name
+        revoked = [v for v in versions_of(session, run) if standing_of(session, v) == "revoked"]
         shown = visible_runs(session, run.model_id, run.variant, run.date, run.date)
         imported = came_by_import(session, run)
     if outcome is None or outcome.table_version is None:
@@ -103,9 +112,9 @@ def find_replayable(registry: Registry, run_id: str) -> Replayable:
             f"it committed no predictions: it {ended}{why}",
             f"Replay another run, see 'pilotline lineage {name}@{version.number}'.",
         )
-    if status == "revoked":
+    if revoked:
         raise VersionUnfitError(
-            name, version.number, "is revoked and must not run", "Its runs cannot be replayed."
+            name, revoked[0].number, "is revoked and must not run", "Its runs cannot be replayed."
         )
     visible = any(shown_run.id == run.id for shown_run in shown.values())
     return Replayable(run, version, outcome.table_version, visible, imported)
@@ -129,13 +138,14 @@ def replay_run(
     found = find_replayable(registry, run_id)
     run = found.run
     check_record(registry, found.version)
-    bundle = load_bundle(registry, found.version)
-    check_interpreter(bundle)
+    job = replace(plan_again(registry, run), trigger="replay")
+    for each in job.bundles:
+        check_interpreter(each)
+    bundle = job.bundle
     if digest_bytes(bundle.lock) != run.lock_digest:
         raise DigestMismatchError(
             f"the lock of run {run_id!r}", run.lock_digest, digest_bytes(bundle.lock)
         )
-    job = plan_job(bundle, run.variant, "replay")
     say(f"reading {run.dataset} {run.date} at table version {run.table_version}")
     try:
         rows = read_input(home, job, run)
@@ -233,8 +243,25 @@ def _score_again(
     rows: pa.Table,
     say: Callable[[str], None],
 ) -> pa.Table:
-    """Return predictions for ``rows`` by one child in a fresh environment, with their keys."""
-    bundle = job.bundle
+    """Return predictions for ``rows``, each by its version in a fresh environment, with keys."""
+    buckets = bucket_of(rows, list(job.key)) if job.challenger else None
+    tables = []
+    for bundle, (first, end) in job.arms():
+        mine = rows if buckets is None else rows.filter((first <= buckets) & (buckets < end))
+        if mine.num_rows:
+            tables.append(_score_arm(registry, home, tier, job, bundle, mine, say))
+    return pa.concat_tables(tables)
+
+
+def _score_arm(
+    registry: Registry,
+    home: Home,
+    tier: Tier,
+    job: Job,
+    bundle: Bundle,
+    rows: pa.Table,
+    say: Callable[[str], None],
+) -> pa.Table:
     name, number = bundle.spec.name, bundle.version.number
     say(f"building the environment of {name} {number}")
     wheelhouse = Wheelhouse(registry, home.scratch)

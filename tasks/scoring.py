@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from decimal import Decimal
+from typing import Any, Protocol
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -46,8 +47,10 @@ from tasks.job import Job
 from tasks.metering import Meter
 from tasks.planning import may_replace
 from tasks.process import Room, scoring_child
+from tasks.profiles import Profile
 from tasks.runner import Child
 from tasks.sandbox import Tier
+from tasks.sharding import Crew, ShardWorker
 from tasks.wheelhouse import Wheelhouse
 
 
@@ -64,6 +67,15 @@ class DayScored:
     seconds: float = 0.0
     isolation: str = ""  # tier of the run
     resources: Mapping[str, Any] | None = None
+    challenger: str = ""  # who scored a share of the keys, where a split gave it one
+    share: str = ""
+
+    @property
+    def scorers(self) -> str:
+        """Who scored, in words."""
+        if not self.challenger:
+            return self.number
+        return f"{self.number}, {Decimal(self.share):.2%} of the keys by {self.challenger}"
 
 
 def score_days(
@@ -73,17 +85,22 @@ def score_days(
     job: Job,
     days: Sequence[date],
     say: Callable[[str], None],
+    crew: Crew | None = None,
 ) -> list[DayScored]:
     """Score ``days`` with one environment and one child, oldest first; each commits by itself.
 
     A day that shows this version's predictions from the same rows already is left as it is. A
-    day that fails does not stop the others.
+    day that fails does not stop the others. A day that is big enough to be cut, or that two
+    versions share, is scored by ``crew``, where there is one, with a child for each part.
 
     Raises:
+        ValueError: two versions share the job, and there is no crew.
         VersionUnfitError: the version must not run here.
         EnvironmentBuildError: its environment cannot be built; each day has a failed run on record.
         UnknownPartitionError: a day was never ingested.
     """
+    if job.challenger is not None and crew is None:
+        raise ValueError("Two versions share this job: expected a crew to score their parts.")
     sweep_scratch(home.scratch)  # also when nothing is left to do: who did it may have died
     results: list[DayScored] = []
     open_days = []
@@ -96,16 +113,53 @@ def score_days(
     if not open_days:
         return results
     _check_fit(registry, job)
+    big = [day for day in open_days if crew is not None and _is_cut(registry, job, day, crew)]
+    whole = [day for day in open_days if day not in big]
     try:
-        results += _score_open(registry, home, tier, job, open_days, say)
+        if whole:
+            results += _score_whole(registry, home, tier, job, whole, say)
     except EnvironmentBuildError as err:
-        for day in open_days:
+        for day in whole:
             _record_unbuilt(registry, home, tier, job, day, err)
         raise
+    if crew is not None and big:
+        results += _score_big(registry, home, tier, job, big, crew, say)
     return sorted(results, key=lambda result: result.date)
 
 
-def _score_open(
+def _is_cut(registry: Registry, job: Job, day: date, crew: Crew) -> bool:
+    with registry.read() as session:
+        partition = get_partition(session, job.bundle.spec.input, day)
+    whole = partition.files_digest is None  # ingested before files were hashed
+    shards = crew.rules.shards(partition.accepted)
+    return job.challenger is not None or (shards > 1 and not whole)
+
+
+def _score_big(
+    registry: Registry,
+    home: Home,
+    tier: Tier,
+    job: Job,
+    days: Sequence[date],
+    crew: Crew,
+    say: Callable[[str], None],
+) -> list[DayScored]:
+    results: list[DayScored] = []
+    worker = ShardWorker(registry, home, job, crew)
+    for day in days:
+        runs: list[Run] = []
+        result = _score_day(registry, home, tier, job, day, worker, runs)
+        reach("score: torn down")
+        with registry.write() as session:
+            for run in runs:
+                record_teardown(session, run, worker.teardown_s, worker.clean)
+        result = _as_asked(job, result)
+        say(f"{day} {result.state}, {result.rows:,} rows by {result.scorers}")
+        results.append(result)
+    return results
+
+
+def _score_whole(
     registry: Registry,
     home: Home,
     tier: Tier,
@@ -122,9 +176,9 @@ def _score_open(
     ) as environment:
         reach("score: environment built")
         room = Room(home, environment, tier)
-        with _Children(room, job.bundle) as children:
+        with _Children(registry, room, job) as children:
             for day in days:
-                result = _score_day(registry, home, room, job, day, children, runs)
+                result = _score_day(registry, home, tier, job, day, children, runs)
                 say(f"{day} {result.state}, {result.rows:,} rows by {result.number}")
                 results.append(result)
     reach("score: torn down")
@@ -146,6 +200,13 @@ def _record_unbuilt(
         _end(registry, run, Ending("failed", reason=str(error)))
 
 
+def _as_asked(job: Job, result: DayScored) -> DayScored:
+    """Return ``result`` with the other version that the job asks for, if it asks for one."""
+    if job.challenger is None or job.share is None:
+        return result
+    return replace(result, challenger=job.challenger.version.number, share=str(job.share))
+
+
 def find_unchanged(registry: Registry, job: Job, day: date) -> DayScored | None:
     """Return what readers see of ``day`` if it is this version's work on the present rows.
 
@@ -158,13 +219,13 @@ def find_unchanged(registry: Registry, job: Job, day: date) -> DayScored | None:
         run = visible_runs(session, version.model_id, job.variant, day, day).get(day)
         unsettled = unsettled_runs(session, version.model_id, job.variant, day)
     # A run without an outcome may have committed: what readers see is known once it is settled.
-    if unsettled or run is None or run.version_id != version.id:
+    if unsettled or run is None or not job.is_by(run):
         return None
     if run.partition_digest != partition.partition_digest:
         return None
-    return DayScored(
-        day, "unchanged", version.number, run.id, partition.accepted, isolation=run.isolation
-    )
+    state, rows = "unchanged", partition.accepted
+    result = DayScored(day, state, version.number, run.id, rows, isolation=run.isolation)
+    return _as_asked(job, result)
 
 
 def check_interpreter(bundle: Bundle) -> None:
@@ -182,14 +243,30 @@ def check_interpreter(bundle: Bundle) -> None:
         )
 
 
+class Worker(Protocol):
+    """Who brings one partition after the other into the table of predictions."""
+
+    def begin(self) -> None:
+        """Begin a day."""
+
+    def commit(self, run: Run, partition: Ingest) -> tuple[int, Profile]:
+        """Score and commit the day; return the table's version and the profile of all values."""
+
+    def measure(self) -> dict[str, Any]:
+        """Return what the day has used."""
+
+    def drop(self, error: BaseException) -> None:
+        """End what is under way after ``error``."""
+
+
 class _Children:
     """The child of a job, started when first needed and again after it failed."""
 
-    def __init__(self, room: Room, bundle: Bundle) -> None:
-        self._room, self._bundle = room, bundle
+    def __init__(self, registry: Registry, room: Room, job: Job) -> None:
+        self._registry, self._room, self._job = registry, room, job
         self._stack = ExitStack()
         self._child: Child | None = None
-        self.meter = Meter()
+        self._meter = Meter()
 
     def __enter__(self) -> "_Children":
         return self
@@ -197,18 +274,25 @@ class _Children:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def get(self) -> Child:
-        """Return the running child."""
+    def begin(self) -> None:
+        """Begin a day."""
+        self._meter.begin()
+
+    def commit(self, run: Run, partition: Ingest) -> tuple[int, Profile]:
+        """Stream the day through the child, which is started if there is none."""
         if self._child is None:
+            bundle = self._job.bundle
             self._child = self._stack.enter_context(
-                scoring_child(self._room, self._bundle.folder, self._bundle.artifact)
+                scoring_child(self._room, bundle.folder, bundle.artifact)
             )
-        self.meter.watch(self._child)
-        return self._child
+        self._meter.watch(self._child)
+        return commit_partition(
+            self._registry, self._room.home, self._job, run, partition, self._child
+        )
 
     def measure(self) -> dict[str, Any]:
         """Return what the day has used."""
-        return self.meter.read(self._room.environment)
+        return self._meter.read(self._room.environment)
 
     def drop(self, error: BaseException) -> None:
         """End the child after ``error``; the next day gets a new one."""
@@ -222,37 +306,36 @@ class _Children:
 def _score_day(
     registry: Registry,
     home: Home,
-    room: Room,
+    tier: Tier,
     job: Job,
     day: date,
-    children: _Children,
+    worker: Worker,
     runs: list[Run],
 ) -> DayScored:
-    children.meter.begin()
+    worker.begin()
     number = job.bundle.version.number
     _settle_earlier(registry, home, job, day)
     try:
-        run, partition = _claim(registry, room.tier, job, day)
+        run, partition = _claim(registry, tier, job, day)
     except (OverwriteRefusedError, VersionUnfitError) as err:
         return DayScored(day, "failed", number, "", 0, str(err))
     runs.append(run)
     reach("score: claimed")
     try:
-        child = children.get()
-        version, profile = commit_partition(registry, home, job, run, partition, child)
+        version, profile = worker.commit(run, partition)
     except SupersededError as err:
-        used = children.measure()
+        used = worker.measure()
         _end(registry, run, Ending("superseded", reason=str(err), resources=used))
         return DayScored(day, "superseded", number, run.id, 0, str(err))
     except Exception as err:
-        used = children.measure()
-        children.drop(err)
+        used = worker.measure()
+        worker.drop(err)
         _end(registry, run, Ending("failed", reason=str(err), resources=used))
         known = StepError | VersionUnfitError | DeltaError | OSError | pa.ArrowException
         if not isinstance(err, known):
             raise
         return DayScored(day, "failed", number, run.id, 0, str(err))
-    used = children.measure()
+    used = worker.measure()
     wall_s = used["wall_s"]
     ending = Ending(
         "succeeded",
@@ -290,6 +373,8 @@ def _claim(registry: Registry, tier: Tier, job: Job, day: date) -> tuple[Run, In
                 lock_digest=digest_bytes(job.bundle.lock),
                 isolation=tier.name,
                 trigger=job.trigger,
+                challenger_id=job.challenger.version.id if job.challenger else None,
+                share=str(job.share) if job.share else None,
             ),
         )
     return run, partition
@@ -330,15 +415,17 @@ def _settle_earlier(registry: Registry, home: Home, job: Job, day: date) -> None
 def _check_fit(registry: Registry, job: Job) -> None:
     with registry.read() as session:
         _refuse_retired(session, job)
-    check_interpreter(job.bundle)
+    for bundle in job.bundles:
+        check_interpreter(bundle)
 
 
 def _refuse_retired(session: Session, job: Job) -> None:
-    """Look whether the version may still run; under the writers' lock nothing changes that."""
-    version, name = job.bundle.version, job.bundle.spec.name
-    status = standing_of(session, version)
-    if status in OUT_OF_USE:
-        raise VersionUnfitError(name, version.number, f"is {status}", "Score with another one.")
+    """Look whether each version may still run; under the writers' lock nothing changes that."""
+    for bundle in job.bundles:
+        status, name = standing_of(session, bundle.version), bundle.spec.name
+        if status in OUT_OF_USE:
+            problem = f"is {status}"
+            raise VersionUnfitError(name, bundle.version.number, problem, "Score with another one.")
 
 
 def _end(registry: Registry, run: Run, ending: Ending) -> RunOutcome:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
 from typing import Any
 
 from prefect import task
@@ -17,7 +16,7 @@ from registry.approvals import latest_decision, live_approval
 from registry.errors import UnknownModelError
 from registry.failpoints import reach
 from registry.models import get_model
-from registry.policy import Policy, tighten
+from registry.policy import Policy
 from registry.promotions import Wish, promote
 from registry.references import look_up, resolve
 from registry.reigns import Reign
@@ -26,21 +25,23 @@ from registry.runs import PRODUCTION, get_run
 from registry.statuses import deprecated_warning
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, list_versions, status_of
-from tasks.bundle import Bundle, load_bundle, load_json
+from tasks.bundle import load_bundle, load_json
+from tasks.crews import PrefectCrew
 from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
 from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.ingestion import DayIngested, ingest_day
-from tasks.job import Job, check_record, load_champion, plan_job
-from tasks.model_folder import ModelFolder, load_model_folder, read_wishes
+from tasks.job import Job, check_record, load_champion, plan_job, plan_production
+from tasks.model_folder import ModelFolder, load_model_folder
 from tasks.monitoring import Watch, monitor_model
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
 from tasks.replaying import Replayed, replay_run
 from tasks.retraining import Evidence, request_retraining
-from tasks.sandbox import NO_BOUNDARY, Tier, require_isolation
 from tasks.scoring import DayScored, score_days
+from tasks.scoring_rules import load_rules
 from tasks.sources import open_source
+from tasks.tiers import tier_for, warn_once
 from tasks.training import Trained, train_version
 from tasks.validation import Validator
 from tasks.verification import Verified, platform, verify_version
@@ -113,7 +114,7 @@ def train_from_champion(home: Home, name: str, until: date) -> Trained:
 def _train(
     home: Home, folder: ModelFolder, until: date | None, parent: str | None, notes: str
 ) -> Trained:
-    name, tier = folder.spec.name, _tier(home, folder)
+    name, tier = folder.spec.name, tier_for(home, folder)
     with home.open_registry() as registry:
         with registry.read() as session:
             try:
@@ -181,7 +182,7 @@ def verify(home: Home, name: str, number: str, again: bool = False) -> Verified:
         policy = policy_of(home, registry, version)
         if passed is not None and policy.takes_isolation(passed.isolation) and not again:
             return Verified(number, True, passed.summary, [], passed.isolation, passed.platform)
-        tier = _tier(home, load_bundle(registry, version).folder)
+        tier = tier_for(home, load_bundle(registry, version).folder)
         return verify_version(registry, home, tier, version, log.info)
 
 
@@ -191,6 +192,7 @@ def promote_version(home: Home, name: str, number: str, wish: Wish) -> Reign:
     with home.open_registry() as registry:
         with registry.read() as session:
             version = get_version(session, name, number)
+        check_record(registry, version)
         policy = policy_of(home, registry, version)
         with registry.write() as session:
             reign = promote(session, name, number, policy, platform(), wish)
@@ -215,9 +217,21 @@ def is_champion(home: Home, name: str, number: str) -> bool:
 def score_production(home: Home, name: str, days: Sequence[date], trigger: str) -> list[DayScored]:
     """Score days with the champion; what readers of production see."""
     with home.open_registry() as registry:
-        bundle = load_champion(registry, name)
-        job = _plan_job(registry, bundle, PRODUCTION, trigger)
-        return score_days(registry, home, _tier(home, job.bundle.folder), job, days, log.info)
+        return _score(registry, home, plan_production(registry, name, trigger), days)
+
+
+def _score(registry: Registry, home: Home, job: Job, days: Sequence[date]) -> list[DayScored]:
+    """Score ``days`` in the isolation, and with the workers, that the policy asks for.
+
+    A deprecated version may do it, and says what it is.
+    """
+    with registry.read() as session:
+        warnings = [deprecated_warning(session, bundle.version) for bundle in job.bundles]
+    for warning in filter(None, warnings):
+        warn_once(f"{warning}.")
+    tier = tier_for(home, job.bundle.folder)
+    crew = PrefectCrew(home, load_rules(home.policy_path))
+    return score_days(registry, home, tier, job, days, log.info, crew)
 
 
 @task(cache_policy=NO_CACHE)
@@ -227,10 +241,8 @@ def score_shadow(home: Home, name: str, day: date, reference: str) -> list[DaySc
         with registry.read() as session:
             version = resolve(session, name, reference)
         check_record(registry, version)
-        job = _plan_job(
-            registry, load_bundle(registry, version), f"shadow/{version.number}", "score"
-        )
-        return score_days(registry, home, _tier(home, job.bundle.folder), job, [day], log.info)
+        job = plan_job(load_bundle(registry, version), f"shadow/{version.number}", "score")
+        return _score(registry, home, job, [day])
 
 
 @task(cache_policy=NO_CACHE)
@@ -266,12 +278,8 @@ def run_plan(
             with registry.read() as session:
                 version = get_version(session, name, number)
             check_record(registry, version)
-            job = _plan_job(
-                registry, load_bundle(registry, version), PRODUCTION, "backfill", reason
-            )
-            results += score_days(
-                registry, home, _tier(home, job.bundle.folder), job, days, log.info
-            )
+            job = plan_job(load_bundle(registry, version), PRODUCTION, "backfill", reason)
+            results += _score(registry, home, job, days)
     return sorted(results, key=lambda result: result.date)
 
 
@@ -299,32 +307,5 @@ def replay(home: Home, run_id: str) -> Replayed:
     with home.open_registry() as registry:
         with registry.read() as session:
             version = session.get_one(ModelVersion, get_run(session, run_id).version_id)
-        tier = _tier(home, load_bundle(registry, version).folder)
+        tier = tier_for(home, load_bundle(registry, version).folder)
         return replay_run(registry, home, tier, run_id, log.info)
-
-
-def _plan_job(
-    registry: Registry, bundle: Bundle, variant: str, trigger: str, reason: str = ""
-) -> Job:
-    """Return the job; a deprecated version may do it, and says what it is."""
-    with registry.read() as session:
-        warning = deprecated_warning(session, bundle.version)
-    if warning:
-        _warn(f"{warning}.")
-    return plan_job(bundle, variant, trigger, reason)
-
-
-def _tier(home: Home, folder: ModelFolder) -> Tier:
-    """Return this machine's tier if factory and model are content with it."""
-    wishes = read_wishes(folder.files["model.toml"])
-    policy = tighten(home.load_policy(), f"model.toml of {folder.spec.name}", wishes)
-    tier = require_isolation(policy.minimum_isolation)
-    if tier.name == "C":
-        _warn(f"Isolation tier C ({tier.why}): {NO_BOUNDARY}.")
-    return tier
-
-
-@cache
-def _warn(text: str) -> None:
-    """Log a warning once a command; each run records its tier besides."""
-    log.warning(text)

@@ -1,29 +1,33 @@
 """Where one prediction came from: version, run, partition, environment and input row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from sqlalchemy.orm import Session
 
 from registry import Registry
+from registry.events import list_events
 from registry.models import get_model
-from registry.reigns import reigns
 from registry.runs import (
     PRODUCTION,
+    describe_split,
     get_run,
     imported_run,
     outcome_of,
     teardown_of,
+    versions_of,
     visible_runs,
 )
+from registry.splits import SET
 from registry.versions import ModelVersion, list_versions, status_of
 from tasks import lake
 from tasks.bundle import load_json, load_manifest
 from tasks.datasets import TYPES
-from tasks.errors import NothingToDoError
+from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
 from tasks.training_data import check_day
 
@@ -49,10 +53,11 @@ def trace_prediction(
     contract, where, row = find_prediction(registry, home, name, day, text)
     with registry.read() as session:
         run = get_run(session, row["run_id"])
-        version = session.get_one(ModelVersion, run.version_id)
+        version = _scorer(versions_of(session, run), name, row["model_version"])
         outcome, teardown = outcome_of(session, run), teardown_of(session, run)
         status = status_of(session, version)
-        promotion = next((r for r in reigns(session, name) if r.digest == version.digest), None)
+        approvals = _approvals_of(session, version)
+        split = describe_split(session, run)
     manifest = load_manifest(registry, version)
     source = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
     partition = lake.read(source, lake.schema_of(source), lake.on_day(contract["date"], day))
@@ -71,7 +76,7 @@ def trace_prediction(
             "status": status,
             "author": version.author,
             "interpreter": manifest.interpreter,
-            "approvals": promotion.approvals if promotion else [],
+            "approvals": approvals,
         },
         "run": {
             "id": run.id,
@@ -81,6 +86,7 @@ def trace_prediction(
             "state": outcome.state if outcome else "unknown",
             "rows": outcome.rows if outcome else None,
             "torn_down": teardown.clean if teardown else False,
+            "split": split or None,
         },
         "partition": {
             "dataset": run.dataset,
@@ -88,8 +94,36 @@ def trace_prediction(
             "digest": run.partition_digest,
             "table_version": run.table_version,
         },
-        "environment": {"lock": run.lock_digest},
+        "environment": {"lock": manifest.file("requirements.lock").sha256},
     }
+
+
+def _scorer(versions: Sequence[ModelVersion], name: str, number: str) -> ModelVersion:
+    """Return the one of a run's versions that a row says made it.
+
+    Raises:
+        LakeError: it says another one.
+    """
+    for version in versions:
+        if version.number == number:
+            return version
+    scorers = " and ".join(version.number for version in versions)
+    raise LakeError(
+        name,
+        f"the row says version {number!r}, its run was by {scorers}",
+        "Somebody changed the table: score the day again.",
+    )
+
+
+def _approvals_of(session: Session, version: ModelVersion) -> list[dict[str, str]]:
+    """Return the approvals on which ``version`` may score production's rows, if it may."""
+    kinds = ("promoted", SET)
+    for event in reversed(list_events(session, version.model_id, *kinds)):
+        facts = event.facts()
+        if facts["digest"] == version.digest:
+            approvals: list[dict[str, str]] = facts["approvals"]
+            return approvals
+    return []
 
 
 def find_prediction(

@@ -273,3 +273,27 @@ def pilotline(home: Path, server: str) -> Run:
         return run_pilotline(home, *words, settings={"PREFECT_API_URL": server} | settings)
 
     return run
+
+
+def approve_challenger(home: Path) -> None:
+    """Bring 1.0.1 through both gates, as two people would; the demo leaves it for them."""
+    from registry.approvals import Decision
+    from registry.verifications import Verification, record_verification
+    from registry.versions import get_version
+    from tasks.gates import record_decision
+    from tasks.home import find_home
+    from tasks.verification import platform
+
+    where = find_home({"PILOTLINE_HOME": str(home), "PILOTLINE_LAB": str(ROOT / "lab")}, ROOT)
+    model, number = "flight-delay", "1.0.1"
+    said = Decision("review", "approve", "reviewer@example.org", "read it")
+    record_decision(where, model, number, said)
+    with where.open_registry() as registry:
+        report = registry.blobs.put(b"{}")
+        passed = Verification(
+            passed=True, summary="parity", report_digest=report, platform=platform(), isolation="A"
+        )
+        with registry.write() as session:
+            record_verification(session, get_version(session, model, number), passed)
+    said = Decision("go-live", "approve", "operations@example.org", "ready")
+    record_decision(where, model, number, said)

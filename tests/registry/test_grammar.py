@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session
 from registry.errors import AuditError
 from registry.events import append_event, list_events
 from registry.grammar import check_grammar
+from registry.policy import Policy
 from registry.promotions import rollback
 from registry.reigns import Reign
+from registry.splits import Said, parse_share, set_split, stop_split
 from registry.versions import ModelVersion
 
 NAME = "flight-delay"
@@ -75,4 +77,69 @@ def test_a_rollback_stands_on_the_evidence_of_the_promotion(
     forged = {**last, "previous": "1.0.0", "approvals": []}
     append_event(session, released.model_id, "rolled back", forged)
     with pytest.raises(AuditError, match=r"evidence on which 1\.0\.0 was promoted"):
+        check(session, released)
+
+
+@pytest.fixture
+def shared(
+    session: Session,
+    released: ModelVersion,
+    add_version: Add,
+    approve: Callable[..., None],
+    policy: Policy,
+) -> dict[str, Any]:
+    """Return what the event of a split says that gave 3.0.0 rows, until it was stopped."""
+    approve(session, add_version(session, "third"))
+    said = Said("operations@example.org", "claimed", "a look")
+    set_split(session, NAME, "3.0.0", parse_share("0.1"), policy, "linux x86_64", said)
+    stop_split(session, NAME, said)
+    return list_events(session, released.model_id, "split set")[-1].facts()
+
+
+def test_a_split_that_was_set_and_stopped_passes(
+    session: Session, released: ModelVersion, shared: dict[str, Any]
+) -> None:
+    check(session, released)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"champion": "2.0.0"}, r"expected champion 1\.0\.0, got '2\.0\.0'"),
+        ({"version": "1.0.0"}, r"expected champion 1\.0\.0"),
+        ({"version": "9.0.0"}, r"a registered version, got '9\.0\.0'"),
+        ({"digest": "0" * 64}, r"expected the digest of 3\.0\.0"),
+        ({"share": "1.5"}, r"Share '1\.5'"),
+        ({"share": 0.1}, "strip"),
+        ({"approvals": []}, "one approval at each of review and go-live"),
+    ],
+)
+def test_a_split_that_the_registry_never_sets_is_named(
+    session: Session,
+    released: ModelVersion,
+    shared: dict[str, Any],
+    changes: dict[str, Any],
+    told: str,
+) -> None:
+    event = append_event(session, released.model_id, "split set", shared | changes)
+    with pytest.raises(AuditError, match=rf"^Event {event.seq} of 'flight-delay': .*{told}"):
+        check(session, released)
+
+
+def test_no_split_stands_on_another_version_s_approvals(
+    session: Session, released: ModelVersion, shared: dict[str, Any]
+) -> None:
+    theirs = list_events(session, released.model_id, "promoted")[0].facts()["approvals"]
+    append_event(session, released.model_id, "split set", {**shared, "approvals": theirs})
+    with pytest.raises(AuditError, match=r"'review' of 3\.0\.0 was not approved by 'reviewer@"):
+        check(session, released)
+
+
+def test_no_split_is_set_for_a_version_out_of_use(
+    session: Session, released: ModelVersion, shared: dict[str, Any]
+) -> None:
+    facts = {"version": "3.0.0", "reason": "wrong", "by": "x", "identity": "claimed"}
+    append_event(session, released.model_id, "revoked", {**facts, "partitions": []})
+    append_event(session, released.model_id, "split set", shared)
+    with pytest.raises(AuditError, match=r"expected an approved version, 3\.0\.0 is revoked"):
         check(session, released)

@@ -168,6 +168,27 @@ def test_another_history_of_the_same_name_is_refused(
     assert (_rows(target), _blobs(target)) == before
 
 
+# What rows say since, and an export of before does not.
+ADDED = {"runs": ("challenger", "share"), "metrics": ("low", "high")}
+
+
+def test_an_export_of_before_splits_arrives_whole(
+    lived: Registry, folder: Path, target: Registry
+) -> None:
+    def age(index: dict[str, Any]) -> None:
+        for kind, keys in ADDED.items():
+            assert index[kind]
+            for row in index[kind]:
+                assert [row.pop(key) for key in keys] == [None] * len(keys)
+
+    _edit_index(folder, age)
+    import_model(target, folder)
+    with lived.read() as there, target.read() as here:
+        model = get_model(here, NAME)
+        check_model(here, model.id, NAME)
+        assert describe_model(here, NAME)["runs"] == describe_model(there, NAME)["runs"]
+
+
 class _Marker:
     """Writes a file when it is unpickled."""
 
@@ -280,6 +301,15 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda i: _last("runs")(i).update(partition_digest="f" * 64),
         "partition of 'flight-delay'",
     ),
+    "a run shared with another version": (
+        lambda i: _last("runs")(i).update(challenger="1.0.1", share="0.5"),
+        "Run ",
+    ),
+    "a run shared with an unknown version": (
+        lambda i: _last("runs")(i).update(challenger="9.0.0", share="0.5"),
+        "got '9.0.0'",
+    ),
+    "a share without a challenger": (lambda i: _last("runs")(i).update(share="0.5"), "Run "),
     "a run of another version": (lambda i: _last("runs")(i).update(version="1.0.1"), "Run "),
     "an epoch that nothing can follow": (
         lambda i: _last("runs")(i).update(epoch=2**31 - 1),

@@ -120,6 +120,22 @@ def test_a_run_has_its_version_and_rows_before_it_and_nothing_of_later_versions(
     assert [found.table_version for found in lineage.ingests[("flights", DAY)]] == [3]
 
 
+def test_a_run_of_a_split_is_in_the_lineage_of_both_versions_and_of_its_rows(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    first, second, third = chain(session, add_version, 3)
+    run = claim_partition(session, first, replace(claim, challenger_id=third.id, share="0.1"))
+    end_run(session, run, SUCCESS)
+    for version in (first, third):
+        lineage = versions_lineage(session, [version])
+        subject = lineage.versions[version.id]
+        assert [found.row.id for found in lineage.runs_of(subject)] == [run.id]
+    assert versions_lineage(session, [second]).runs == []
+    assert set(run_lineage(session, run).versions) == {first.id, second.id, third.id}
+    whole = data_lineage(session, DataVersion("flights", DAY, "d" * 64))
+    assert {first.id, third.id} <= set(whole.versions)
+
+
 def test_a_data_version_leads_to_who_learned_or_scored_exactly_these_rows(
     session: Session, new_version: Callable[..., NewVersion], claim: Claim
 ) -> None:

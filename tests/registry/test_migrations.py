@@ -242,7 +242,10 @@ def _rows(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     return kept
 
 
-ADDED_OR_HASHED = ("previous", "hash", "chain", "features", "notes")
+ADDED_OR_HASHED = (
+    *("previous", "hash", "chain", "features", "notes"),
+    *("challenger_id", "share", "low", "high", "profile_digest"),
+)
 
 
 def test_an_upgrade_keeps_every_row(old_url: str, tmp_path: Path) -> None:
@@ -317,9 +320,9 @@ def test_a_database_of_a_newer_release_is_refused_with_the_release_it_needs(
     database: str, tmp_path: Path
 ) -> None:
     with Registry(database, tmp_path) as registry, registry.write() as session:
-        session.execute(text("update alembic_version set version_num = '0004'"))
+        session.execute(text("update alembic_version set version_num = '0999'"))
         session.execute(text("update registry_info set value = '0.2.0' where key = 'needs'"))
-    with pytest.raises(StoreError, match=r"has schema 0004.*Use pilotline 0\.2\.0 or newer\.$"):
+    with pytest.raises(StoreError, match=r"has schema 0999.*Use pilotline 0\.2\.0 or newer\.$"):
         Registry(database, tmp_path)
 
 

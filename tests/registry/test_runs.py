@@ -14,6 +14,7 @@ from registry.runs import (
     Ending,
     Run,
     claim_partition,
+    describe_split,
     end_run,
     get_run,
     holds_claim,
@@ -23,6 +24,7 @@ from registry.runs import (
     record_teardown,
     teardown_of,
     unsettled_runs,
+    versions_of,
     visible_runs,
 )
 from registry.versions import ModelVersion
@@ -192,6 +194,30 @@ def test_runs_are_listed_by_version_with_their_outcomes(
     outcome = end_run(session, run, Ending("failed", reason="out of memory"))
     claim_partition(session, other, claim)
     assert list_runs(session, version) == [(run, outcome)]
+
+
+def test_a_run_of_a_split_is_by_both_versions_and_says_so(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version, other = add_version(session, "first"), add_version(session, "second")
+    alone = claim_partition(session, version, claim)
+    run = claim_partition(session, version, replace(claim, challenger_id=other.id, share="0.25"))
+    outcome = end_run(session, run, Ending("succeeded", 842, table_version=0))
+    assert (versions_of(session, run), versions_of(session, alone)) == ([version, other], [version])
+    assert list_runs(session, other) == [(run, outcome)]
+    assert [each.id for each, _ in list_runs(session, version)] == [alone.id, run.id]
+    split = {"challenger": "2.0.0", "share": "0.25"}
+    assert (describe_split(session, run), describe_split(session, alone)) == (split, {})
+    facts = list_events(session, version.model_id, "run succeeded")[-1].facts()
+    assert facts == {**facts, "version": "1.0.0", **split}
+
+
+def test_a_run_of_one_version_says_nothing_of_a_split(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version = add_version(session)
+    end_run(session, claim_partition(session, version, claim), Ending("succeeded", 842))
+    assert not {"challenger", "share"} & set(list_events(session, version.model_id)[-1].facts())
 
 
 def test_a_long_reason_is_kept_whole_and_cut_in_the_event(

@@ -213,3 +213,39 @@ def test_days_the_version_was_trained_on_are_blocked_unless_asked_for(
     assert missing.state == "missing"
     asked = plan_backfill(registry, "flight-delay", "flights", learned, learned, "champion", True)
     assert [day.state for day in asked] == ["missing"]
+
+
+def test_a_day_that_two_versions_shared_is_to_be_scored_again_by_the_champion(
+    home: Home, registry: Registry, job: Job, score: Callable[..., list[DayScored]]
+) -> None:
+    (done,) = score(DAY)
+    version = job.bundle.version
+    new = NewVersion(
+        facts=ModelFacts("flight-delay", "operations", "Late?", ("example",)),
+        author="author@example.org",
+        digest="b" * 64,
+        training_key="c" * 64,
+        parent=version,
+        step=Step("patch", ("data changed",)),
+        learned=(),
+        metrics={},
+    )
+    with registry.write() as session:
+        second, _ = enter_version(session, new)
+        alone = get_run(session, done.run_id)
+        claim = Claim(
+            variant="production",
+            dataset=alone.dataset,
+            date=DAY,
+            partition_digest=alone.partition_digest,
+            table_version=alone.table_version,
+            lock_digest=alone.lock_digest,
+            isolation=alone.isolation,
+            trigger="score",
+            challenger_id=second.id,
+            share="0.25",
+        )
+        end_run(session, claim_partition(session, version, claim), Ending("succeeded", done.rows))
+    (planned,) = plan(registry, DAY, DAY, "champion")
+    assert (planned.state, planned.number) == ("other version", "1.0.0")
+    assert planned.reason == "replaces 1.0.0 and 1.0.1"

@@ -7,7 +7,8 @@ import pytest
 
 from registry import Registry
 from registry.errors import UnknownModelError
-from tasks.errors import NothingToDoError
+from tasks import lake
+from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.monitoring import read_predictions
@@ -73,3 +74,17 @@ def test_a_key_nobody_scored_is_named(
 def test_an_unknown_model_is_named(home: Home, registry: Registry) -> None:
     with pytest.raises(UnknownModelError):
         trace_prediction(registry, home, "churn", DAY, "UA,1,EWR")
+
+
+def test_a_row_that_names_another_version_than_its_run_s_is_not_believed(
+    home: Home, registry: Registry, score: Callable[..., list[DayScored]]
+) -> None:
+    score(DAY)
+    table = lake.open_table(lake.predictions_path(home.lake, "flight-delay"))
+    row = lake.read(table, lake.schema_of(table), None).to_pylist()[0]
+    table.update(updates={"model_version": "'1.0.1'"})
+    key = f"{row['carrier']},{row['flight']},{row['origin']}"
+    with pytest.raises(
+        LakeError, match=r"the row says version '1\.0\.1', its run was by 1\.0\.0\."
+    ):
+        trace_prediction(registry, home, "flight-delay", DAY, key)

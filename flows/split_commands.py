@@ -1,0 +1,132 @@
+"""Commands about splits; no server, no flow."""
+
+import getpass
+from typing import Any
+
+from flows.at_server import announce
+from flows.console import out, print_json
+from flows.people_commands import deliver_due
+from flows.place import current_home
+from registry.approvers import Presence
+from registry.errors import SplitError
+from registry.splits import Split, parse_share, require_split, split_of
+from tasks.gates import end_split, share_rows
+from tasks.home import Home
+
+
+def run_split(
+    model: str,
+    version: str | None,
+    share: str,
+    change: str,
+    reason: str,
+    by: str | None,
+    code: str | None,
+    as_json: bool,
+) -> None:
+    """Give a challenger a share, and say who scores what from the next run on.
+
+    Args:
+        model: the model.
+        version: the challenger; None for the one of the split that there is.
+        share: as typed.
+        change: ``start``, ``upgrade`` or ``downgrade``.
+        reason: why.
+        by: who says so; None for the user of this machine.
+        code: a one-time code.
+        as_json: whether to print JSON.
+    """
+    home, wanted = current_home(), parse_share(share)
+    announce(home)
+    known = _known(home, model)
+    if change == "start":
+        assert version is not None, "it is an argument"
+        _refuse_second(model, known, version)
+    else:
+        version = _refuse_wrong_way(home, model, wanted > _share(home, model), change)
+    who = by or getpass.getuser()
+    presence = Presence(who, code) if code else None
+    split = share_rows(home, model, version, wanted, who, reason, presence)
+    deliver_due()
+    if as_json:
+        print_json(describe_split(split))
+        return
+    _say(model, split)
+    out.print(f"Next: pilotline score {model} --date D", markup=False)
+
+
+def run_stop(model: str, reason: str, by: str | None, code: str | None, as_json: bool) -> None:
+    """End the split, and say whose rows are whose now."""
+    home, who = current_home(), by or getpass.getuser()
+    announce(home)
+    split = end_split(home, model, who, reason, Presence(who, code) if code else None)
+    deliver_due()
+    if as_json:
+        print_json(describe_split(split) | {"stopped": True})
+        return
+    out.print(f"{model}: {split.champion} scores every row again.", markup=False)
+    out.print(
+        f"Days that {split.challenger} has a part in stay as they are; to score them again:\n"
+        f"pilotline backfill {model} --start D --end D --using champion --plan",
+        markup=False,
+    )
+
+
+def show_split(model: str, as_json: bool) -> None:
+    """Print who scores which share of the rows."""
+    home = current_home()
+    known = _known(home, model)
+    if as_json:
+        print_json(describe_split(known) if known else None)
+    elif known is None:
+        out.print(f"{model} has no split: the champion scores every row.", markup=False)
+    else:
+        _say(model, known)
+        out.print(f"Set by {known.by}: {known.reason}", markup=False)
+
+
+def describe_split(split: Split) -> dict[str, Any]:
+    """Return ``split`` as JSON values; the share is exact, so it is a text."""
+    return {**vars(split), "share": str(split.share)}
+
+
+def _say(model: str, split: Split) -> None:
+    rest = 1 - split.share
+    out.print(
+        f"{model}: {split.challenger} scores {split.share:.2%} of the keys, "
+        f"{split.champion} (champion) {rest:.2%}.",
+        markup=False,
+    )
+
+
+def _known(home: Home, model: str) -> Split | None:
+    with home.open_registry() as registry, registry.read() as session:
+        return split_of(session, model)
+
+
+def _share(home: Home, model: str) -> Any:
+    with home.open_registry() as registry, registry.read() as session:
+        return require_split(session, model).share
+
+
+def _refuse_second(model: str, known: Split | None, version: str) -> None:
+    if known is not None:
+        raise SplitError(
+            f"Split of {model!r}",
+            f"{known.challenger} scores {known.share:.2%} already",
+            f"Change it with 'pilotline split upgrade {model} --share S', or stop it first.",
+        )
+
+
+def _refuse_wrong_way(home: Home, model: str, larger: bool, change: str) -> str:
+    """Return the challenger, if the share moves the way that was said."""
+    split = _known(home, model)
+    assert split is not None, "asked before"
+    if larger != (change == "upgrade"):
+        other = "downgrade" if change == "upgrade" else "upgrade"
+        raise SplitError(
+            f"Split of {model!r}",
+            f"{split.challenger} scores {split.share:.2%}, which this would not {change}",
+            f"Give another share, or 'pilotline split {other}'.",
+        )
+    return split.challenger
