@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pyarrow as pa
 
 from registry.canonical import digest_json
 from registry.names import check_name
 from tasks.errors import LabError, UnknownFolderError
+from tasks.source_credentials import check_url
 from tasks.toml_table import Table, read_toml
 
 # Declared type -> Arrow type. Others are left out on purpose: Delta cannot keep uint8 >= 128,
@@ -23,7 +25,9 @@ TYPES: Mapping[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
-SOURCES = ("sqlite",)
+SOURCES = ("sqlite", "postgresql", "files")
+FORMATS = ("parquet", "csv")
+TIMEOUT_S = 600.0  # of a day's reading; a year of flights takes a second
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,11 @@ class Source:
     """Where a dataset's rows come from."""
 
     kind: str
-    url: str  # may be "env:NAME"; "{home}" is the home
-    query: str  # with the parameter :date
+    url: str = ""  # of a database; may be "env:NAME" or "block:secret/NAME"; "{home}" is the home
+    query: str = ""  # of a database, with the parameter :date
+    path: str = ""  # of files, with "{date}": a folder or a pattern, local or under s3://
+    format: str = ""  # of files; empty: by their extension
+    timeout_s: float = TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Dataset:
     columns: Mapping[str, Column]
     max_share: float  # of broken rows, in [0, 1]; above it a partition is refused whole
     suite: Mapping[str, Any]  # a Great Expectations suite
+    zone: str = "UTC"  # whose days its dates are
 
     @property
     def schema(self) -> pa.Schema:
@@ -101,7 +109,7 @@ def load_dataset(lab: Path, name: str) -> Dataset:
         raise UnknownFolderError("dataset", name, list_datasets(lab))
     top = read_toml(folder / "dataset.toml", f"lab/datasets/{name}/dataset.toml")
     top.only("dataset", "source", "schema", "quarantine")
-    about = top.table("dataset").only("name", "owner", "description", "date", "key")
+    about = top.table("dataset").only("name", "owner", "description", "date", "key", "zone")
     if about.get("name", str) != name:
         raise LabError(about.where, f"name is {about.get('name', str)!r}", f"Expected {name!r}.")
     columns = _columns(top.table("schema"))
@@ -115,21 +123,42 @@ def load_dataset(lab: Path, name: str) -> Dataset:
         columns=columns,
         max_share=top.table("quarantine").only("max_share").get("max_share", float),
         suite=_load_suite(folder / "expectations.json", f"lab/datasets/{name}/expectations.json"),
+        zone=about.get("zone", str, "UTC"),
     )
     _check(about.where, dataset)
     return dataset
 
 
 def _source(table: Table) -> Source:
-    table.only("kind", "url", "query")
-    source = Source(table.get("kind", str), table.get("url", str), table.get("query", str))
-    if source.kind not in SOURCES:
-        raise LabError(table.where, f"kind {source.kind!r}", f"Known: {', '.join(SOURCES)}.")
+    kind = table.get("kind", str)
+    if kind not in SOURCES:
+        raise LabError(table.where, f"kind {kind!r}", f"Known: {', '.join(SOURCES)}.")
+    timeout_s = table.get("timeout_s", float, TIMEOUT_S)
+    if not 0 < timeout_s < float("inf"):
+        raise LabError(table.where, f"timeout_s is {timeout_s:g}", "Expected seconds above 0.")
+    if kind == "files":
+        return _files(table, timeout_s)
+    table.only("kind", "url", "query", "timeout_s")
+    source = Source(kind, table.get("url", str), table.get("query", str), timeout_s=timeout_s)
+    check_url(table.where, source.url)
     if ":date" not in source.query:
         raise LabError(
             table.where, "the query has no parameter :date", "Ask for one day: where d = :date."
         )
     return source
+
+
+def _files(table: Table, timeout_s: float) -> Source:
+    table.only("kind", "path", "format", "timeout_s")
+    path, written = table.get("path", str), table.get("format", str, "")
+    check_url(table.where, path)
+    if "{date}" not in path:
+        raise LabError(
+            table.where, "the path has no {date}", 'Name a day\'s files: "folder/{date}/*.parquet".'
+        )
+    if written not in ("", *FORMATS):
+        raise LabError(table.where, f"format {written!r}", f"Known: {', '.join(FORMATS)}.")
+    return Source("files", path=path, format=written, timeout_s=timeout_s)
 
 
 def _columns(table: Table) -> dict[str, Column]:
@@ -172,5 +201,11 @@ def _check(where: str, dataset: Dataset) -> None:
         raise LabError(
             where, f"date column {dataset.date!r} is not of type date", 'Declare it "date".'
         )
+    try:
+        ZoneInfo(dataset.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as err:
+        raise LabError(
+            where, f"zone {dataset.zone!r} is unknown", 'Write it as "America/New_York".'
+        ) from err
     if not 0 <= dataset.max_share <= 1:
         raise LabError(where, f"max_share is {dataset.max_share}", "Expected a share, 0 to 1.")

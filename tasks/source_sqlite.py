@@ -1,8 +1,7 @@
 """A SQLite database as a source, read with the standard library and the declared types."""
 
-import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
@@ -11,9 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from tasks.datasets import Dataset
-from tasks.errors import PartitionRefusedError, SourceError
+from tasks.errors import SourceError
+from tasks.source_contract import ANY, Found, check_columns, collect, nullable, refused_value
+from tasks.source_credentials import resolve_url
+from tasks.source_deadline import Deadline
 
 PREFIX = "sqlite:///"
+BATCH_ROWS = 50_000
+STEPS = 100_000  # of SQLite's machine between two looks at the clock: about a millisecond
 # Declared type -> the types in which SQLite hands its values out. Dates and times have no type
 # of their own there and come as ISO text.
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -31,60 +35,69 @@ class SqliteSource:
 
     def __init__(self, dataset: Dataset, home: Path) -> None:
         self.dataset = dataset
-        self.path = _database_path(dataset, home)
+        self.home = home
 
     def read(self, day: date) -> pa.Table:
         """Return the day's rows in the declared columns.
 
         Raises:
-            SourceError: the file is gone, or the query fails.
+            SourceError: the file is gone, the query fails or takes too long.
             PartitionRefusedError: columns or types are not the declared ones.
         """
-        if not self.path.is_file():
-            raise SourceError(
-                self.dataset.name,
-                f"the database file {str(self.path)!r} is gone",
-                "Check the url in dataset.toml, or run 'pilotline demo' for the example's own.",
-            )
+        return collect(self.dataset, self.stream(day))
+
+    def stream(self, day: date) -> Iterator[pa.RecordBatch]:
+        """Yield the day's rows in the declared columns; raises what ``read`` does."""
+        path = self._path()
+        deadline = Deadline(self.dataset.name, self.dataset.source.timeout_s)
         try:
-            with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as database:
+            uri = f"{path.as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True)) as database:
+                database.set_progress_handler(lambda: int(deadline.passed), STEPS)
                 cursor = database.execute(self.dataset.source.query, {"date": day.isoformat()})
                 names = [column[0] for column in cursor.description or ()]
-                rows = cursor.fetchall()
+                # SQLite's columns have no types, its values have.
+                found = [Found(name, "untyped", ANY) for name in names]
+                check_columns(self.dataset, day, found)
+                while rows := cursor.fetchmany(BATCH_ROWS):
+                    yield self._to_batch(names, rows, day)
+                    deadline.check()
         except sqlite3.Error as err:
+            if deadline.passed:
+                raise deadline.error() from err
             raise SourceError(
                 self.dataset.name, f"the query failed ({err})", "Check the query in dataset.toml."
             ) from err
-        self._check_names(names, day)
-        return self._to_table(names, rows, day)
 
-    def _check_names(self, names: list[str], day: date) -> None:
-        missing = [name for name in self.dataset.columns if name not in names]
-        extra = [name for name in names if name not in self.dataset.columns]
-        if missing or extra or len(set(names)) != len(names):
-            raise PartitionRefusedError(
-                self.dataset.name,
-                day.isoformat(),
-                f"expected columns {', '.join(self.dataset.columns)}; "
-                f"missing {missing or 'none'}, not declared {extra or 'none'}",
-                "Bring [schema] and the query in dataset.toml together.",
+    def _path(self) -> Path:
+        url = resolve_url(self.dataset.name, self.dataset.source.url)
+        if not url.startswith(PREFIX):
+            # The value may come from the environment and hold a password: it is not shown.
+            raise SourceError(
+                self.dataset.name, f"its url does not start with {PREFIX!r}", "Name a SQLite file."
             )
+        path = Path(url.replace("{home}", str(self.home)).removeprefix(PREFIX)).absolute()
+        if not path.is_file():
+            raise SourceError(
+                self.dataset.name,
+                f"the database file {str(path)!r} is gone",
+                "Check the url in dataset.toml, or run 'pilotline demo' for the example's own.",
+            )
+        return path
 
-    def _to_table(self, names: list[str], rows: Sequence[tuple[Any, ...]], day: date) -> pa.Table:
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
-        arrays = []
-        for field in self.dataset.schema:
-            values = columns.get(field.name, ())
-            arrays.append(self._to_array(field, values, day))
-        schema = pa.schema([field.with_nullable(True) for field in self.dataset.schema])
-        return pa.Table.from_arrays(arrays, schema=schema)
+    def _to_batch(
+        self, names: list[str], rows: Sequence[tuple[Any, ...]], day: date
+    ) -> pa.RecordBatch:
+        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+        arrays = [self._to_array(field, columns[field.name], day) for field in self.dataset.schema]
+        return pa.RecordBatch.from_arrays(arrays, schema=nullable(self.dataset))
 
     def _to_array(self, field: pa.Field, values: Sequence[Any], day: date) -> pa.Array:
         declared = self.dataset.columns[field.name].type
-        expected = PYTHON_TYPES[declared]
-        for value in values:
-            if value is not None and type(value) not in expected:
-                raise self._refusal(field.name, declared, value, day)
+        expected = (*PYTHON_TYPES[declared], type(None))
+        if not set(map(type, values)).issubset(expected):
+            other = next(value for value in values if type(value) not in expected)
+            raise refused_value(self.dataset, day, field.name, repr(other))
         try:
             if declared == "date":
                 values = [None if value is None else date.fromisoformat(value) for value in values]
@@ -93,16 +106,8 @@ class SqliteSource:
             elif declared == "bool":
                 values = [None if value is None else {0: False, 1: True}[value] for value in values]
             return pa.array(values, field.type)
-        except (ValueError, KeyError, pa.ArrowException) as err:
-            raise self._refusal(field.name, declared, err, day) from err
-
-    def _refusal(self, name: str, declared: str, found: object, day: date) -> Exception:
-        return PartitionRefusedError(
-            self.dataset.name,
-            day.isoformat(),
-            f"column {name!r}: expected {declared}, found {found!r}",
-            "Mend the source or declare another type; nothing is cast silently.",
-        )
+        except (ValueError, KeyError, OverflowError, pa.ArrowException) as err:
+            raise refused_value(self.dataset, day, field.name, repr(err)) from err
 
 
 def _moment(text: str) -> datetime:
@@ -110,22 +115,3 @@ def _moment(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
     return moment
-
-
-def _database_path(dataset: Dataset, home: Path) -> Path:
-    url = dataset.source.url
-    if url.startswith("env:"):
-        name = url.removeprefix("env:")
-        value = os.environ.get(name)
-        if not value:
-            raise SourceError(
-                dataset.name, f"the variable {name!r} is not set", f"Set it to {PREFIX}PATH."
-            )
-        url = value
-    url = url.replace("{home}", str(home))
-    if not url.startswith(PREFIX):
-        # The value may come from the environment and hold a password: it is not shown.
-        raise SourceError(
-            dataset.name, f"its url does not start with {PREFIX!r}", "Name a SQLite file."
-        )
-    return Path(url.removeprefix(PREFIX)).absolute()

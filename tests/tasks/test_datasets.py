@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from registry.errors import NameRefusedError
-from tasks.datasets import Dataset, list_datasets, load_dataset
+from tasks.datasets import Dataset, Source, list_datasets, load_dataset
 from tasks.errors import LabError, UnknownFolderError
 from tasks.home import Home
 
@@ -19,6 +19,13 @@ def lab(blank: Home, tmp_path: Path) -> Path:
     """Return a lab with the example's datasets, for a test to spoil."""
     shutil.copytree(blank.lab / "datasets", tmp_path / "lab" / "datasets")
     return tmp_path / "lab"
+
+
+def set_source(lab: Path, source: str) -> None:
+    """Write another [source] into the flights' file."""
+    file = lab / "datasets" / "flights" / "dataset.toml"
+    before, _, rest = file.read_text().partition("[source]")
+    file.write_text(f"{before}[source]\n{source}\n[schema]{rest.partition('[schema]')[2]}")
 
 
 def test_the_example_is_read_as_declared(lab: Path) -> None:
@@ -32,13 +39,68 @@ def test_the_example_is_read_as_declared(lab: Path) -> None:
     assert list_datasets(lab) == ["arrivals", "flights"]
 
 
+def test_a_source_of_files_has_a_path(lab: Path) -> None:
+    set_source(lab, 'kind = "files"\npath = "s3://bucket/{date}/*"\nformat = "csv"\ntimeout_s = 5')
+    path = "s3://bucket/{date}/*"
+    assert load_dataset(lab, "flights").source == Source(
+        "files", path=path, format="csv", timeout_s=5.0
+    )
+
+
+def test_a_source_may_take_a_day_ten_minutes(lab: Path) -> None:
+    set_source(lab, 'kind = "postgresql"\nurl = "env:DB"\nquery = "select :date"')
+    assert load_dataset(lab, "flights").source == Source(
+        "postgresql", "env:DB", "select :date", timeout_s=600.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            'kind = "files"\npath = "landing/*.csv"',
+            r"the path has no \{date\}\. Name a day",
+        ),
+        ('kind = "files"\npath = "{date}"\nformat = "xls"', r"format 'xls'\. Known: parquet, csv"),
+        (
+            'kind = "postgresql"\nurl = "postgresql://u:canary@h/d"\nquery = "select :date"',
+            r"the url holds a password\. Write",
+        ),
+        (
+            'kind = "files"\npath = "s3://k:canary@bucket/{date}"',
+            r"the url holds a password\. Write",
+        ),
+    ],
+)
+def test_sources_that_cannot_be_are_refused(lab: Path, source: str, message: str) -> None:
+    set_source(lab, source)
+    with pytest.raises(LabError, match=rf"dataset\.toml \[source\]: {message}") as caught:
+        load_dataset(lab, "flights")
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("[source]", "[sources]", r"unknown key 'sources'\. Known: dataset, source"),
         ('owner = "', 'boss = "', r"\[dataset\]: unknown key 'boss'"),
         ('name = "flights"', 'name = "trains"', r"name is 'trains'\. Expected 'flights'\."),
-        ('kind = "sqlite"', 'kind = "oracle"', r"kind 'oracle'\. Known: sqlite\."),
+        (
+            'kind = "sqlite"',
+            'kind = "oracle"',
+            r"kind 'oracle'\. Known: sqlite, postgresql, files",
+        ),
+        ('kind = "sqlite"', 'kind = "sqlite"\ntimeout_s = 0', r"timeout_s is 0\. Expected seconds"),
+        (
+            'kind = "sqlite"',
+            'kind = "sqlite"\npath = "x"',
+            r"unknown key 'path'\. Known: kind",
+        ),
+        (
+            'kind = "sqlite"',
+            'kind = "files"\npath = "{date}"',
+            r"unknown key 'url'\. Known: kind",
+        ),
         ("= :date", "= '2013-01-01'", r"the query has no parameter :date\. Ask for one day"),
         ('hour = "int64"', 'hour = "int8"', r"column 'hour' is 'int8'\. Types: string, int64"),
         ('hour = "int64"', "hour = 7", r"column 'hour' is 7\. Types:"),

@@ -1,0 +1,46 @@
+"""Parquet files of a source, one row group after the other."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from tasks.datasets import Dataset
+from tasks.errors import SourceError
+from tasks.source_contract import check_columns, found_in_arrow, to_declared
+
+BATCH_ROWS = 65_536
+
+
+def read_parquet(dataset: Dataset, day: date, shown: str, path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the file's rows in the declared columns.
+
+    Args:
+        shown: the file's name for messages.
+
+    Raises:
+        SourceError: the file is cut or damaged.
+        PartitionRefusedError: columns or values are not the declared ones.
+    """
+    from pyarrow import parquet
+
+    rows = 0
+    try:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            check_columns(dataset, day, found_in_arrow(file.schema_arrow))
+            for batch in file.iter_batches(BATCH_ROWS, columns=dataset.schema.names):
+                rows += batch.num_rows
+                yield to_declared(dataset, day, batch)
+            promised = file.metadata.num_rows
+    except (pa.ArrowException, OSError) as err:
+        first = (str(err).splitlines() or [type(err).__name__])[0]
+        raise _damaged(dataset, shown, first[:200]) from err
+    if rows != promised:
+        raise _damaged(dataset, shown, f"{promised} rows were promised and {rows} came")
+
+
+def _damaged(dataset: Dataset, shown: str, why: str) -> SourceError:
+    return SourceError(
+        dataset.name, f"{shown!r} is damaged or no Parquet file ({why})", "Deliver the file again."
+    )
