@@ -74,16 +74,20 @@ def print_events() -> None:
 def collect(only_plan: bool, grace_hours: float, as_json: bool) -> None:
     """Collect garbage, or say what that would remove."""
     from registry.garbage import LEAST_GRACE, MOST_GRACE, collect_garbage
+    from tasks.lake_garbage import vacuum_lake
 
     least, most = (bound / timedelta(hours=1) for bound in (LEAST_GRACE, MOST_GRACE))
     if not least <= grace_hours <= most:  # nor a NaN
         expected = f"expected {least:g} to {most:,.0f} hours"
         raise click.UsageError(f"--grace-hours {grace_hours:g}: {expected}.")
     grace = timedelta(hours=grace_hours)
-    with current_home().open_registry() as registry:
+    home = current_home()
+    with home.open_registry() as registry:
         found = collect_garbage(registry, grace, only_plan=only_plan)
+    tables = vacuum_lake(home, grace, only_plan=only_plan)
     if as_json:
-        print_json({**asdict(found), "size_bytes": found.size_bytes})
+        of_lake = [asdict(table) for table in tables]
+        print_json({**asdict(found), "size_bytes": found.size_bytes, "lake": of_lake})
         return
     word = "would remove" if only_plan else "removed"
     mib = found.size_bytes / 2**20
@@ -91,3 +95,8 @@ def collect(only_plan: bool, grace_hours: float, as_json: bool) -> None:
         f"{word} {len(found.removed):,} blobs, {mib:.1f} MiB; "
         f"{found.kept:,} are in use, {found.young:,} too young."
     )
+    for table in tables:
+        out.print(
+            f"{word} {len(table.files):,} data files, {table.size_bytes / 2**20:.1f} MiB, of table "
+            f"{table.table}; {table.kept_versions:,} older versions of it are in use."
+        )

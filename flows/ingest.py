@@ -3,9 +3,11 @@
 from datetime import date
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 
 from flows.events import emit
 from flows.place import current_home
+from tasks.data_docs import describe_day
 from tasks.ingestion import DayIngested
 from tasks.steps import ingest_range
 
@@ -15,15 +17,48 @@ def ingest(dataset: str, start: date, end: date) -> list[DayIngested]:
     """Return what became of each day from ``start`` to ``end``, included."""
     done = ingest_range(current_home(), dataset, start, end)
     for day in done:
-        if day.changed:
-            emit(
-                "partition.ingested",
-                dataset,
-                {
-                    "date": day.date.isoformat(),
-                    "accepted": day.accepted,
-                    "quarantined": day.quarantined,
-                    "digest": day.partition_digest,
-                },
-            )
+        emit_ingested(day)
+    changed = [day for day in done if day.changed]
+    if changed:
+        link_data_docs(dataset, changed)
     return done
+
+
+def link_data_docs(dataset: str, days: list[DayIngested]) -> None:
+    """Build the page of the last of ``days`` and name it in an artifact, with all their counts.
+
+    One page costs as much as ingesting two weeks does, so the other days have theirs on demand.
+    """
+    page = describe_day(current_home(), dataset, days[-1].date)
+    lines = [
+        f"| {day.date} | {day.accepted:,} | {day.quarantined:,} | {day.partition_digest[:12]} |"
+        for day in days
+    ]
+    create_markdown_artifact(
+        key=f"ingest-{dataset}",
+        description=f"What became of {len(days)} days of {dataset}",
+        markdown="\n".join(
+            [
+                f"Data Docs of {days[-1].date}: [{page.name}]({page.as_uri()})",
+                "",
+                "| date | accepted | quarantined | digest |",
+                "| --- | ---: | ---: | --- |",
+                *lines,
+            ]
+        ),
+    )
+
+
+def emit_ingested(day: DayIngested) -> None:
+    """Send the event of a day whose rows are new."""
+    if day.changed:
+        emit(
+            "partition.ingested",
+            day.dataset,
+            {
+                "date": day.date.isoformat(),
+                "accepted": day.accepted,
+                "quarantined": day.quarantined,
+                "digest": day.partition_digest,
+            },
+        )

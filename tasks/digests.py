@@ -1,9 +1,12 @@
 """The partition digest: SHA-256 over the canonical rows of one day, whatever their order."""
 
 import hashlib
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from tasks.errors import LakeError
 
 FORMAT = b"pilotline-partition/1\n"
 
@@ -25,9 +28,17 @@ def partition_digest(rows: pa.Table, key: tuple[str, ...]) -> str:
     Source:
         docs/reference/formats.md.
     """
+    return digest_sorted(rows.take(canonical_order(rows, key)))
+
+
+def canonical_order(rows: pa.Table, key: tuple[str, ...]) -> pa.UInt64Array:
+    """Return the places of the rows in the order in which they are digested."""
     others = sorted(set(rows.column_names) - set(key))
-    order = [(name, "ascending") for name in (*key, *others)]
-    rows = rows.take(pc.sort_indices(rows, sort_keys=order))
+    return pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in (*key, *others)])
+
+
+def digest_sorted(rows: pa.Table) -> str:
+    """Return the digest of rows that are in their canonical order already."""
     sha = hashlib.sha256(FORMAT + f"{rows.num_rows}\n".encode())
     for name in sorted(rows.column_names):
         column = rows.column(name)
@@ -63,3 +74,18 @@ def _text_bytes(chunk: pa.Array) -> bytes:
     width = memoryview(offsets).cast("i")
     start, end = width[chunk.offset], width[chunk.offset + len(chunk)]
     return bytes(memoryview(data)[start:end])
+
+
+def check_day(dataset: str, key: tuple[str, ...], day: date, rows: pa.Table, digest: str) -> None:
+    """Do nothing if ``rows`` are what was ingested.
+
+    Raises:
+        LakeError: they are not.
+    """
+    found = partition_digest(rows, key)
+    if found != digest:
+        raise LakeError(
+            dataset,
+            f"day {day} reads as {found[:12]}..., ingested as {digest[:12]}...",
+            "Its files are damaged: restore the lake from a copy, or ingest the day again.",
+        )

@@ -1,34 +1,42 @@
-"""Ingesting one day of a dataset: read, check, set broken rows aside, commit both tables."""
+"""Ingesting days of a dataset: read, compare, check, set broken rows aside, commit in chunks."""
 
 import json
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 
 from registry import Registry
 from registry.canonical import digest_json
-from registry.ingests import Ingest, find_partition, record_ingest
-from tasks import lake
-from tasks.datasets import Dataset
-from tasks.digests import partition_digest
-from tasks.errors import LakeError, PartitionRefusedError
-from tasks.partition_files import find_files
-from tasks.sources import PartitionSource
-from tasks.validation import Validator
-
-QUARANTINE_SCHEMA = pa.schema(
-    [
-        pa.field("date", pa.date32(), nullable=False),
-        pa.field("token", pa.string(), nullable=False),  # of the ingest it belongs to
-        pa.field("row_number", pa.int64(), nullable=False),  # in the order the source gave
-        pa.field("row", pa.string(), nullable=False),  # the row as JSON
-        pa.field("reasons", pa.string(), nullable=False),  # JSON list
-    ]
+from registry.ingests import list_partitions, source_token
+from tasks.admission import (
+    QUARANTINE_SCHEMA,
+    Admitted,
+    Committed,
+    commit_days,
+    is_current,
+    open_accepted,
 )
+from tasks.datasets import Dataset
+from tasks.digests import canonical_order, digest_sorted
+from tasks.errors import PartitionRefusedError, SourceError
+from tasks.source_contract import check_columns, found_in_arrow, nullable
+from tasks.sources import PartitionSource
+from tasks.validation import Validator, Verdict, require_rows
+
+# What is checked and committed together. A run of the suite and a commit cost as much for one small
+# day as for a month; what is not committed is done again after a kill.
+CHUNK_ROWS = 100_000
+CHUNK_DAYS = 31
+KEPT = "rows released from quarantine are kept"
+UNDONE = "the source's rows or the rules changed: rows released from quarantine are undone"
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,16 @@ class DayIngested:
     partition_digest: str
     table_version: int
     changed: bool  # False: the day was there already, from the same rows under the same rules
+    note: str = ""  # what became of rows that were released from quarantine before
+
+
+@dataclass(frozen=True)
+class _Read:
+    day: date
+    rows: pa.Table  # in canonical order: sorted once, they are digested, kept and written so
+    numbers: pa.UInt64Array  # which place each had in the order the source gave
+    digest: str
+    token: str
 
 
 def ingest_day(
@@ -55,143 +73,199 @@ def ingest_day(
 ) -> DayIngested:
     """Bring one day in, wholly or not at all; the same rows again change nothing.
 
-    The quarantine is written first and the accepted rows second, both with the ingest's token,
-    so quarantine rows whose token has no accepted commit count for nothing and are replaced by
-    the next try.
-
     Raises:
         SourceError: the source does not answer.
         PartitionRefusedError: the rows are refused whole.
         LakeError: a table cannot be written.
     """
-    rows = source.read(day)
-    token = digest_json([dataset.rules_digest(), partition_digest(rows, dataset.key)])
+    return next(ingest_days(dataset, source, validator, [day], registry, lake_path))
+
+
+def ingest_days(
+    dataset: Dataset,
+    source: PartitionSource,
+    validator: Validator,
+    days: Iterable[date],
+    registry: Registry,
+    lake_path: Path,
+) -> Iterator[DayIngested]:
+    """Yield what became of each day, in order, once it is committed.
+
+    Each day is as if it had been brought in alone: refused whole, or in, its rows either accepted
+    or in quarantine. Days before one that is refused are in; those after it were not looked at.
+
+    Raises:
+        SourceError: the source does not answer.
+        PartitionRefusedError: a day is refused whole.
+        LakeError: a table cannot be written.
+    """
+    for chunk, stop in _read_chunks(dataset, source, days):
+        yield from _ingest_chunk(dataset, validator, chunk, registry, lake_path)
+        if stop is not None:
+            raise stop
+
+
+def _read_chunks(
+    dataset: Dataset, source: PartitionSource, days: Iterable[date]
+) -> Iterator[tuple[list[_Read], Exception | None]]:
+    """Yield days to be dealt with together, and why there are no more where there is a reason."""
+    chunk: list[_Read] = []
+    for day in days:
+        try:
+            rows = source.read(day)
+            _require_contract(dataset, rows.schema, day)
+            require_rows(dataset.name, day, rows)
+        except (SourceError, PartitionRefusedError) as err:
+            yield chunk, err
+            return
+        chunk.append(_sort(dataset, day, rows))
+        del rows  # a large day is in memory as few times as can be
+        if len(chunk) == CHUNK_DAYS or sum(read.rows.num_rows for read in chunk) >= CHUNK_ROWS:
+            yield chunk, None
+            chunk = []
+    if chunk:
+        yield chunk, None
+
+
+def _sort(dataset: Dataset, day: date, rows: pa.Table) -> _Read:
+    order = canonical_order(rows, dataset.key)
+    rows = rows.take(order)
+    digest = digest_sorted(rows)
+    return _Read(day, rows, order, digest, digest_json([dataset.rules_digest(), digest]))
+
+
+def _require_contract(dataset: Dataset, found: pa.Schema, day: date) -> None:
+    """Do nothing if a source gave exactly the declared columns, types and order.
+
+    The table would cast silently: 1.7 becomes 1, "1.5" a number, a time without a zone one in UTC
+    (deltalake 1.6). A source that is true to its protocol never gets here with anything else.
+
+    Raises:
+        PartitionRefusedError: it gave others; with a table of expected and found.
+    """
+    expected = nullable(dataset)
+    if found.equals(expected):
+        return
+    check_columns(dataset, day, found_in_arrow(found))
+    came = ", ".join(f"{field.name} {field.type}" for field in found)
+    declared = ", ".join(f"{field.name} {field.type}" for field in expected)
+    raise PartitionRefusedError(
+        dataset.name,
+        day.isoformat(),
+        f"its columns are in another order or another representation: expected {declared}; found "
+        f"{came}",
+        "Give them as declared; nothing is cast silently.",
+    )
+
+
+def _ingest_chunk(
+    dataset: Dataset,
+    validator: Validator,
+    chunk: list[_Read],
+    registry: Registry,
+    lake_path: Path,
+) -> Iterator[DayIngested]:
+    """Yield what became of the days of a chunk, which is empty afterwards."""
+    days = [read.day for read in chunk]
+    there = _list_unchanged(dataset, chunk, registry, lake_path)
+    fresh = deque(read for read in chunk if read.day not in there)
+    chunk.clear()
+    verdicts = validator.check_days([(read.day, read.rows) for read in fresh]) if fresh else []
+    admitted: list[Admitted] = []
+    refusal: PartitionRefusedError | None = None
+    for verdict in verdicts:
+        try:
+            admitted.append(_admit(dataset, fresh.popleft(), verdict))
+        except PartitionRefusedError as err:
+            refusal = err
+            break
+    fresh.clear()
+    committed = commit_days(dataset, admitted, registry, lake_path) if admitted else []
+    there |= {done.ingest.date: _report(done) for done in committed}
+    for day in takewhile(there.__contains__, days):
+        yield there[day]
+    if refusal is not None:
+        raise refusal
+
+
+def _list_unchanged(
+    dataset: Dataset, chunk: Sequence[_Read], registry: Registry, lake_path: Path
+) -> dict[date, DayIngested]:
+    """Return the days that hold these very rows already, under these rules."""
+    tokens = {read.day: read.token for read in chunk}
+    if not tokens:
+        return {}
+    table = open_accepted(dataset, lake_path)
     with registry.read() as session:
-        known = find_partition(session, dataset.name, day)
-    if known is not None and known.token == token and _is_shown(dataset, lake_path, known):
-        return _report(known, changed=False)
-    reasons = _judge(dataset, validator, rows, day)
-    accepted = rows.take([i for i in range(rows.num_rows) if i not in reasons])
-    digest = partition_digest(accepted, dataset.key)
-    counts = {"accepted": str(accepted.num_rows), "quarantined": str(len(reasons))}
-    try:
-        # Commit and record under the registry's one writer's lock: of two ingests of a day, the one
-        # whose rows the table shows must also be the one that is recorded last.
-        with registry.write() as session:
-            _write_quarantine(dataset, lake_path, rows, reasons, day, token, known)
-            version = _write_accepted(dataset, lake_path, accepted, day, counts | {"token": token})
-            ingest = record_ingest(
-                session,
-                Ingest(
-                    dataset=dataset.name,
-                    date=day,
-                    token=token,
-                    partition_digest=digest,
-                    files_digest=_hash_files(dataset, lake_path, day, version),
-                    table_version=version,
-                    accepted=accepted.num_rows,
-                    quarantined=len(reasons),
-                ),
+        known = list_partitions(session, dataset.name, min(tokens), max(tokens))
+        return {
+            ingest.date: _report(
+                Committed(ingest, changed=False),
+                KEPT if source_token(session, ingest) != ingest.token else "",
             )
-    except DeltaError as err:
-        raise LakeError(
-            dataset.name,
-            f"day {day} was not committed ({str(err).splitlines()[0][:200]})",
-            "Somebody else may be ingesting it: run the command again.",
-        ) from err
-    return _report(ingest, changed=True)
+            for ingest in known
+            if ingest.date in tokens and is_current(session, table, ingest, tokens[ingest.date])
+        }
 
 
-def _judge(
-    dataset: Dataset, validator: Validator, rows: pa.Table, day: date
-) -> dict[int, list[str]]:
-    verdict = validator.check(rows, day)
+def _admit(dataset: Dataset, read: _Read, verdict: Verdict) -> Admitted:
+    """Return what is to become of a day's rows.
+
+    Raises:
+        PartitionRefusedError: too many are broken, or the day is as a whole.
+    """
+    day, rows, broken = read.day.isoformat(), read.rows, verdict.broken
     if verdict.failures:
         raise PartitionRefusedError(
-            dataset.name, day.isoformat(), "; ".join(verdict.failures), "Look at the source."
+            dataset.name, day, "; ".join(verdict.failures), "Look at the source."
         )
-    share = len(verdict.reasons) / rows.num_rows
-    if share > dataset.max_share or len(verdict.reasons) == rows.num_rows:
-        first = next(iter(verdict.reasons.values()))
+    share = broken.size / rows.num_rows
+    if share > dataset.max_share or broken.size == rows.num_rows:
+        first = [said for said, numbers in verdict.marks.items() if numbers[0] == broken[0]]
         raise PartitionRefusedError(
             dataset.name,
-            day.isoformat(),
-            f"{len(verdict.reasons)} of {rows.num_rows} rows are broken ({share:.1%}, at most "
+            day,
+            f"{broken.size} of {rows.num_rows} rows are broken ({share:.1%}, at most "
             f"{dataset.max_share:.1%}), such as: {'; '.join(first)}",
             "Mend the source, or raise max_share if this is how the data is.",
         )
-    return verdict.reasons
+    accepted, digest = rows, ""
+    accepted, digest = rows, read.digest
+    if broken.size:
+        keep = np.ones(rows.num_rows, dtype=bool)
+        keep[broken] = False
+        accepted = rows.filter(pa.array(keep))
+        digest = digest_sorted(accepted)
+    return Admitted(read.day, read.token, digest, accepted, set_aside(read, verdict))
 
 
-def _write_quarantine(
-    dataset: Dataset,
-    lake_path: Path,
-    rows: pa.Table,
-    reasons: dict[int, list[str]],
-    day: date,
-    token: str,
-    known: Ingest | None,
-) -> None:
-    path = lake.quarantine_path(lake_path, dataset.name)
-    table = lake.ensure_table(path, QUARANTINE_SCHEMA, ["date"])
-    if not reasons and table.version() == 0:
-        return
-    broken = rows.take(pa.array(list(reasons), pa.int64())).to_pylist()
+def set_aside(read: _Read, verdict: Verdict) -> pa.Table:
+    """Return the broken rows of a day as the quarantine keeps them, in the source's order."""
+    rows = read.rows.take(pa.array(verdict.broken, pa.int64())).to_pylist()
     records = [
         {
-            "date": day,
-            "token": token,
-            "row_number": index,
-            "row": json.dumps(row, default=str),
+            "date": read.day,
+            "token": read.token,
+            "row_number": read.numbers[place].as_py(),
+            "row": write_row(row),
             "reasons": json.dumps(said),
         }
-        for row, (index, said) in zip(broken, reasons.items(), strict=True)
+        for row, (place, said) in zip(rows, verdict.reasons.items(), strict=True)
     ]
-    # The rows of the ingest that counts now stay until the accepted rows are replaced too; a later
-    # ingest of the day removes them.
-    keep = f" and token <> '{known.token}'" if known else ""
-    lake.replace_partition(
-        table,
-        pa.Table.from_pylist(records, schema=QUARANTINE_SCHEMA),
-        lake.on_day("date", day) + keep,
-        {"token": token},
-    )
+    return pa.Table.from_pylist(records, QUARANTINE_SCHEMA).sort_by("row_number")
 
 
-def _write_accepted(
-    dataset: Dataset, lake_path: Path, accepted: pa.Table, day: date, metadata: dict[str, str]
-) -> int:
-    path = lake.accepted_path(lake_path, dataset.name)
-    table = lake.ensure_table(path, dataset.schema, [dataset.date])
-    # Sorted by key, a day's file is the same whatever order the source gave its rows in.
-    rows = accepted.cast(dataset.schema).sort_by([(name, "ascending") for name in dataset.key])
-    return lake.replace_partition(
-        table,
-        rows,
-        lake.on_day(dataset.date, day),
-        metadata,
-        (day.isoformat(), table.version() + 1),
-    )
+def write_row(row: dict[str, Any]) -> str:
+    """Return a row as JSON: dates and times in ISO form, and no number as its name."""
+    values = {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+    return json.dumps(values, default=str)
 
 
-def _hash_files(dataset: Dataset, lake_path: Path, day: date, version: int) -> str:
-    table = lake.open_table(lake.accepted_path(lake_path, dataset.name), version)
-    return find_files(table, dataset.name, dataset.date, day).digest()
-
-
-def _is_shown(dataset: Dataset, lake_path: Path, ingest: Ingest) -> bool:
-    """Tell whether the table's last commit of the day is the recorded one.
-
-    A process may have died between a commit and its record; then the table shows other rows.
-    """
-    path = lake.accepted_path(lake_path, dataset.name)
-    if not DeltaTable.is_deltatable(str(path)):
-        return False
-    shown = lake.open_table(path).transaction_version(ingest.date.isoformat())
-    return shown == ingest.table_version
-
-
-def _report(ingest: Ingest, changed: bool) -> DayIngested:
+def _report(done: Committed, note: str = "") -> DayIngested:
+    ingest = done.ingest
     return DayIngested(
         dataset=ingest.dataset,
         date=ingest.date,
@@ -200,5 +274,6 @@ def _report(ingest: Ingest, changed: bool) -> DayIngested:
         quarantined=ingest.quarantined,
         partition_digest=ingest.partition_digest,
         table_version=ingest.table_version,
-        changed=changed,
+        changed=done.changed,
+        note=UNDONE if done.undone else note,
     )

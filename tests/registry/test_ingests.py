@@ -10,8 +10,11 @@ from registry.ingests import (
     Ingest,
     find_partition,
     get_partition,
+    last_day,
     list_partitions,
     record_ingest,
+    release_token,
+    source_token,
     span_of,
 )
 
@@ -70,3 +73,42 @@ def test_a_day_that_was_never_ingested_is_told_what_there_is(session: Session) -
 
 def test_a_dataset_without_days_says_so(session: Session) -> None:
     assert span_of(session, "flights") == "nothing yet"
+
+
+def test_the_source_s_token_is_found_through_any_number_of_releases(session: Session) -> None:
+    def add(token: str, digest: str) -> Ingest:
+        row = Ingest(
+            dataset="flights",
+            date=date(2013, 1, 1),
+            token=token,
+            partition_digest=digest,
+            table_version=1,
+            accepted=1,
+            quarantined=0,
+        )
+        return record_ingest(session, row)
+
+    add("other", "d0")
+    source = add("source", "d1")
+    assert source_token(session, source) == "source"
+    first = add(release_token("source", "d2"), "d2")
+    second = add(release_token(first.token, "d3"), "d3")
+    assert source_token(session, first) == source_token(session, second) == "source"
+    assert source_token(session, add("newer", "d4")) == "newer"
+    assert source_token(session, second) == "source"
+
+
+def test_the_last_day_is_the_latest_one_and_not_the_last_one_ingested(session: Session) -> None:
+    assert last_day(session, "flights") is None
+    for day in (3, 1):
+        row = Ingest(
+            dataset="flights",
+            date=date(2013, 1, day),
+            token="t",
+            partition_digest="d",
+            table_version=1,
+            accepted=1,
+            quarantined=0,
+        )
+        record_ingest(session, row)
+    assert last_day(session, "flights") == date(2013, 1, 3)

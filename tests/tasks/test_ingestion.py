@@ -1,5 +1,8 @@
 """Ingesting a day: each row in exactly one table, wholly or not at all, again without change."""
 
+import json
+import math
+import os
 import random
 import signal
 import sqlite3
@@ -8,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +19,57 @@ import pyarrow as pa
 import pytest
 
 from registry import Registry
+from registry.failpoints import NAMES, VARIABLE
 from registry.ingests import find_partition, list_partitions
+from tasks import __file__ as package
 from tasks import lake
+from tasks.admission import QUARANTINE_SCHEMA
 from tasks.datasets import Dataset
 from tasks.errors import LakeError, PartitionRefusedError, SourceError
 from tasks.home import Home
-from tasks.ingestion import QUARANTINE_SCHEMA, DayIngested, ingest_day
+from tasks.ingestion import DayIngested, ingest_day, ingest_days
 from tasks.quarantine import list_quarantine
 from tasks.sources import open_source
 from tasks.validation import Validator
+from tests.tasks.conftest import FIRST, copy_home
 
+ROOT = Path(package).parents[1]  # where the process finds our packages
 DAY = date(2013, 1, 1)
 ROWS = 100  # of a day in the source
 
 
-# Dies where it matters: the broken rows are committed, the accepted ones are not.
-KILLED = """
-import os, signal, sys
+# Ingests the day in a process of its own.
+PROCESS = """
+import sys
 from datetime import date
 from pathlib import Path
 from registry import Registry
-from tasks import ingestion
 from tasks.datasets import load_dataset
+from tasks.ingestion import ingest_day
 from tasks.sources import open_source
 from tasks.validation import Validator
 
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-setattr(ingestion, sys.argv[2], die)
 root = Path(sys.argv[1])
 dataset = load_dataset(root.parent / "lab", "flights")
 with Registry(f"sqlite:///{root / 'registry.db'}", root / "blobs") as registry:
-    ingestion.ingest_day(
+    ingest_day(
         dataset, open_source(dataset, root), Validator(dataset), date(2013, 1, 1), registry,
         root / "lake")
 """
+FAILPOINTS = [name for name in NAMES if name.startswith("ingest: ")]
+RECORDED = FAILPOINTS.index("ingest: recorded")
+
+
+def kill_at(failpoint: str, home: Home) -> None:
+    """Ingest the day, and kill the process at ``failpoint``."""
+    killed = subprocess.run(
+        [sys.executable, "-c", PROCESS, str(home.root)],
+        env=os.environ | {VARIABLE: failpoint},
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
 
 
 @pytest.fixture
@@ -224,28 +242,26 @@ def test_a_table_that_cannot_be_written_is_an_error(
         bring_in(fresh, flights, validator, registry)
 
 
-@pytest.mark.parametrize("dies_in", ["_write_accepted", "record_ingest"])
+@pytest.mark.parametrize("failpoint", FAILPOINTS)
 @pytest.mark.parametrize("ingested_before", [False, True])
 def test_a_kill_at_any_moment_and_a_rerun_equal_no_kill(
     fresh: Home,
     flights: Dataset,
     validator: Validator,
     registry: Registry,
-    dies_in: str,
+    failpoint: str,
     ingested_before: bool,
 ) -> None:
     if ingested_before:
         bring_in(fresh, flights, validator, registry)
     change(fresh, BREAK_TWO)
-    before = versions(fresh)
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(fresh.root), dies_in], capture_output=True, check=False
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
-    assert versions(fresh)[1] == before[1] + (1 if ingested_before else 2)  # made, then filled
-    assert list_quarantine(fresh, "flights") == []  # its token is of no recorded ingest
+    kill_at(failpoint, fresh)
+    recorded = FAILPOINTS.index(failpoint) >= RECORDED
+    # Before that, what is in quarantine has a token of no recorded ingest.
+    assert len(list_quarantine(fresh, "flights")) == (2 if recorded else 0)
     found = bring_in(fresh, flights, validator, registry)
-    assert (found.ingested, found.accepted, found.quarantined, found.changed) == (100, 98, 2, True)
+    assert (found.ingested, found.accepted, found.quarantined) == (100, 98, 2)
+    assert found.changed != recorded
     assert len(accepted(fresh, flights)) == 98
     stored = lake.read(
         lake.open_table(lake.quarantine_path(fresh.lake, "flights")), QUARANTINE_SCHEMA, None
@@ -263,7 +279,8 @@ def test_the_commit_holds_the_token_and_both_counts(
     with registry.read() as session:
         known = find_partition(session, "flights", DAY)
     assert known is not None
-    assert (last["accepted"], last["quarantined"], last["token"]) == ("98", "2", known.token)
+    assert (last["accepted"], last["quarantined"]) == ("98", "2")
+    assert json.loads(last["tokens"]) == {"2013-01-01": known.token}
 
 
 def test_each_day_is_a_partition_of_its_own(
@@ -300,10 +317,7 @@ def test_a_kill_in_a_second_ingest_loses_no_quarantined_row_of_the_first(
     set_aside = list_quarantine(fresh, "flights")
     assert len(set_aside) == 2
     change(fresh, "update flights set distance = 5000 where flight = 50")
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(fresh.root), "_write_accepted"], check=False
-    )
-    assert process.returncode == -signal.SIGKILL
+    kill_at("ingest: quarantined", fresh)
     assert list_quarantine(fresh, "flights") == set_aside
     bring_in(fresh, flights, validator, registry)
     assert len(list_quarantine(fresh, "flights")) == 2
@@ -315,13 +329,178 @@ def test_a_source_that_goes_back_after_a_kill_is_brought_in_again(
     first = bring_in(fresh, flights, validator, registry)
     rows = accepted(fresh, flights)
     change(fresh, "update flights set distance = distance + 1")
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(fresh.root), "record_ingest"], check=False
-    )
-    assert process.returncode == -signal.SIGKILL
+    kill_at("ingest: accepted", fresh)
     assert accepted(fresh, flights) != rows
     change(fresh, "update flights set distance = distance - 1")
     again = bring_in(fresh, flights, validator, registry)
     assert (again.changed, again.partition_digest) == (True, first.partition_digest)
     assert accepted(fresh, flights) == rows
     assert not bring_in(fresh, flights, validator, registry).changed
+
+
+def bring_in_days(
+    home: Home, dataset: Dataset, validator: Validator, registry: Registry, days: list[date]
+) -> list[DayIngested]:
+    """Ingest days together."""
+    source = open_source(dataset, home.root)
+    return list(ingest_days(dataset, source, validator, days, registry, home.lake))
+
+
+def test_days_together_become_what_each_alone_becomes(
+    fresh: Home, blank: Home, flights: Dataset, validator: Validator, tmp_path: Path
+) -> None:
+    alone = copy_home(blank, tmp_path / "alone")
+    days = [FIRST + timedelta(days=n) for n in range(4)]
+    for home in (fresh, alone):
+        change(home, BREAK_TWO)
+        change(home, "update flights set dest = 'ZZZ' where flight_date = '2013-01-03' and hour=9")
+        twice = "flight_date = '2013-01-04' and flight = 7"
+        change(home, f"insert into flights select * from flights where {twice}")
+    with fresh.open_registry() as registry, alone.open_registry() as other:
+        together = bring_in_days(fresh, flights, validator, registry, days)
+        singly = [bring_in(alone, flights, validator, other, day) for day in days]
+    assert [replace(day, table_version=0) for day in together] == [
+        replace(day, table_version=0) for day in singly
+    ]
+    assert {day.table_version for day in together} == {1}  # one commit
+    assert list_quarantine(fresh, "flights") == list_quarantine(alone, "flights") != []
+
+
+def test_a_refused_day_lets_those_before_it_in_and_none_after_it(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    change(fresh, "update flights set distance = -1 where flight_date = '2013-01-03'")
+    days = [FIRST + timedelta(days=n) for n in range(4)]
+    with pytest.raises(PartitionRefusedError, match=r"^Partition 2013-01-03 of"):
+        bring_in_days(fresh, flights, validator, registry, days)
+    with registry.read() as session:
+        assert [p.date for p in list_partitions(session, "flights")] == days[:2]
+
+
+def test_a_source_that_fails_at_a_later_day_lets_those_before_it_in(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    days = [date(2013, 1, 22), date(2013, 1, 23)]  # the source ends with the first
+    with pytest.raises(PartitionRefusedError, match="the source has no rows for this day"):
+        bring_in_days(fresh, flights, validator, registry, days)
+    with registry.read() as session:
+        assert [p.date for p in list_partitions(session, "flights")] == days[:1]
+
+
+class Given:
+    """A source that gives a table."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self.rows = rows
+
+    def stream(self, day: date) -> Iterator[pa.RecordBatch]:
+        """Yield the table."""
+        yield from self.rows.to_batches()
+
+    def read(self, day: date) -> pa.Table:
+        """Return the table."""
+        return self.rows
+
+
+@pytest.mark.parametrize(
+    ("column", "changed", "line"),
+    [
+        ("distance", pa.float64(), r"distance +int64 +double"),
+        ("dep_delay", pa.string(), r"dep_delay +float64 +string"),
+        ("hour", None, r"hour +int64 +missing"),
+    ],
+)
+def test_columns_that_are_not_the_declared_ones_refuse_the_day_with_a_table(
+    fresh: Home,
+    flights: Dataset,
+    validator: Validator,
+    registry: Registry,
+    column: str,
+    changed: pa.DataType | None,
+    line: str,
+) -> None:
+    rows = open_source(flights, fresh.root).read(DAY)
+    place = rows.schema.get_field_index(column)
+    if changed is None:
+        rows = rows.remove_column(place)
+    else:
+        rows = rows.set_column(place, column, rows[column].cast(changed))
+    with pytest.raises(PartitionRefusedError, match=rf"column +expected +found\n(.*\n)*? +{line}"):
+        ingest_day(flights, Given(rows), validator, DAY, registry, fresh.lake)
+    assert versions(fresh) == [-1, -1]
+
+
+@pytest.mark.parametrize("kind", ["order", "width"])
+def test_columns_that_would_have_to_be_cast_or_moved_refuse_the_day(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry, kind: str
+) -> None:
+    rows = open_source(flights, fresh.root).read(DAY)
+    if kind == "order":
+        rows = rows.select(rows.column_names[::-1])
+    else:
+        place = rows.schema.get_field_index("hour")
+        rows = rows.set_column(place, "hour", rows["hour"].cast(pa.int32()))
+    with pytest.raises(PartitionRefusedError, match="in another order or another representation"):
+        ingest_day(flights, Given(rows), validator, DAY, registry, fresh.lake)
+    assert versions(fresh) == [-1, -1]
+
+
+def test_a_row_of_another_day_is_quarantined_and_breaks_no_row_of_that_day(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    source = open_source(flights, fresh.root)
+    first, second = source.read(DAY), source.read(DAY + timedelta(days=1))
+
+    class Mixed(Given):
+        def read(self, day: date) -> pa.Table:
+            return pa.concat_tables([first, second.slice(0, 1)]) if day == DAY else second
+
+    days = [DAY, DAY + timedelta(days=1)]
+    done = list(ingest_days(flights, Mixed(first), validator, days, registry, fresh.lake))
+    assert [(day.accepted, day.quarantined) for day in done] == [(ROWS, 1), (ROWS, 0)]
+    (row,) = list_quarantine(fresh, "flights")
+    assert row["reasons"] == ["flight_date is another day than the partition's"]
+    assert row["row_number"] == ROWS
+
+
+def test_a_number_that_is_none_is_kept_in_quarantine_as_strict_json(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    rows = open_source(flights, fresh.root).read(DAY)
+    delays = pa.array([math.nan, math.inf, *rows["dep_delay"].to_pylist()[2:]])
+    place = rows.schema.get_field_index("dep_delay")
+    rows = rows.set_column(place, rows.schema.field(place), delays)
+    ingest_day(flights, Given(rows), validator, DAY, registry, fresh.lake)
+    listed = list_quarantine(fresh, "flights")
+    assert [row["row"]["dep_delay"] for row in listed] == ["nan", "inf"]
+
+
+def test_two_ingests_of_a_day_at_once_leave_the_table_and_the_record_alike(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    command = [sys.executable, "-c", PROCESS, str(fresh.root)]
+    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    change(fresh, BREAK_TWO)
+    second = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    assert (first.wait(120), second.wait(120)) == (0, 0)
+    with registry.read() as session:
+        known = find_partition(session, "flights", DAY)
+    assert known is not None
+    rows, aside = accepted(fresh, flights), list_quarantine(fresh, "flights")
+    assert (len(rows), len(aside)) == (known.accepted, known.quarantined)
+    assert len(rows) + len(aside) == ROWS
+    numbers = [row["flight"] for row in rows] + [row["row"]["flight"] for row in aside]
+    assert sorted(numbers) == list(range(1, ROWS + 1))
+
+
+def test_quarantined_rows_that_come_back_after_a_kill_are_there_once(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    change(fresh, BREAK_TWO)
+    bring_in(fresh, flights, validator, registry)
+    set_aside = list_quarantine(fresh, "flights")
+    change(fresh, "update flights set distance = distance + 1 where flight = 50")
+    kill_at("ingest: accepted", fresh)
+    change(fresh, "update flights set distance = distance - 1 where flight = 50")
+    assert bring_in(fresh, flights, validator, registry).changed
+    assert list_quarantine(fresh, "flights") == set_aside

@@ -132,3 +132,71 @@ def test_an_expectation_without_a_reason_is_put_in_words(flights: Dataset) -> No
         table(flights, flight(1, hour=13)), DAY
     )
     assert verdict.reasons[0][0].startswith("column values to be between {'column': 'hour', ")
+
+
+def test_a_column_without_a_single_value_passes_no_expectation(flights: Dataset) -> None:
+    between: dict[str, Any] = {
+        "type": "expect_column_values_to_be_between",
+        "kwargs": {"column": "dep_delay", "max_value": 2880},
+        "meta": {"reason": "Not two days late."},
+    }
+    rows = table(flights, flight(1), flight(2))
+    suite = {"name": "flights", "expectations": [between]}
+    (failure,) = Validator(replace(flights, suite=suite)).check(rows, DAY).failures
+    assert failure.startswith("every value of dep_delay is null, so this checked nothing: Not two")
+    between["meta"] = {"vacuous": True}
+    assert Validator(replace(flights, suite=suite)).check(rows, DAY).failures == []
+
+
+def test_a_column_of_nothing_but_nan_is_broken_in_every_row(
+    flights: Dataset, validator: Validator
+) -> None:
+    nan = float("nan")
+    rows = table(flights, flight(1, dep_delay=nan), flight(2, dep_delay=nan))
+    assert validator.check(rows, DAY).broken.tolist() == [0, 1]
+
+
+def test_a_key_must_be_unique_though_no_expectation_says_so(flights: Dataset) -> None:
+    suite = {"name": "flights", "expectations": [flights.suite["expectations"][0]]}
+    rows = table(flights, flight(1), flight(2), flight(1, dest="BOS"))
+    verdict = Validator(replace(flights, suite=suite)).check(rows, DAY)
+    said = ["another row has the same key"]
+    assert verdict.reasons == {0: said, 2: said}
+
+
+def test_days_together_are_judged_as_each_alone(flights: Dataset) -> None:
+    after = DAY + timedelta(days=1)
+    unique = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "flight"}}
+    mean = {
+        "type": "expect_column_mean_to_be_between",
+        "kwargs": {"column": "hour", "max_value": 12},
+    }
+    suite = {"name": "flights", "expectations": [*flights.suite["expectations"], unique, mean]}
+    checks = Validator(replace(flights, suite=suite))
+    days = [
+        (DAY, table(flights, flight(1), flight(2, hour=24), flight(3, dest=None))),
+        (after, table(flights, *(flight(n, flight_date=after, hour=20) for n in (1, 2, 2)))),
+    ]
+    together = checks.check_days(days)
+    for (day, rows), verdict in zip(days, together, strict=True):
+        alone = checks.check(rows, day)
+        assert verdict.reasons == alone.reasons
+        assert verdict.failures == alone.failures
+    assert sorted(together[0].reasons) == [1, 2]
+    assert sorted(together[1].reasons) == [1, 2]  # the mean fails, and the flight is there twice
+    assert [len(verdict.failures) for verdict in together] == [1, 1]
+
+
+def test_a_large_day_is_judged_in_slices_as_it_is_whole(
+    flights: Dataset, validator: Validator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[int, dict[str, Any]] = {
+        7: {"distance": -1},
+        8: {"hour": 30},
+        19: {"dest": "ZZZ", "hour": 24},
+    }
+    rows = table(flights, *(flight(n, **changes.get(n, {})) for n in range(23)), flight(3))
+    whole = validator.check(rows, DAY)
+    monkeypatch.setattr("tasks.validation.SLICE_ROWS", 5)
+    assert validator.check(rows, DAY).reasons == whole.reasons
+    assert sorted(whole.reasons) == [3, 7, 8, 19, 23]

@@ -1,0 +1,112 @@
+"""The command quarantine: the rows set aside, and letting corrected ones in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.console import out, print_json, print_table, progress, show
+from flows.place import current_home
+
+if TYPE_CHECKING:
+    from tasks.releasing import Release
+
+MOST_ROWS = 50  # of a table on the screen
+MOST_LETTERS = 200  # of a row there
+
+
+def show_quarantine(dataset: str, day: date | None, as_json: bool) -> None:
+    """Print the quarantined rows of a dataset, or of one day, with every reason."""
+    from registry.ingests import get_partition
+    from tasks.datasets import load_dataset
+    from tasks.quarantine import list_quarantine
+
+    home = current_home()
+    load_dataset(home.lab, dataset)  # a wrong name is told, not an empty list shown
+    if day is not None:
+        with home.open_registry() as registry, registry.read() as session:
+            get_partition(session, dataset, day)
+    rows = list_quarantine(home, dataset, day)
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        out.print(f"Nothing of {dataset} is in quarantine{f' on {day}' if day else ''}.")
+        return
+    shown = [
+        (row["date"], row["row_number"], "; ".join(row["reasons"]), _in_short(row["row"]))
+        for row in rows[:MOST_ROWS]
+    ]
+    print_table(f"{dataset}: in quarantine", ["date", "row", "reasons", "values"], shown)
+    if len(rows) > MOST_ROWS:
+        out.print(f"and {len(rows) - MOST_ROWS:,} more: --date DATE, or --json for all of them")
+    out.print(
+        f"Correct them in the source and ingest the day again, or in a file: "
+        f"pilotline quarantine {dataset} --json > rows.json, then --release rows.json",
+        soft_wrap=False,
+    )
+
+
+def write_data_docs(dataset: str, day: date) -> None:
+    """Write the page of Great Expectations about a day and print where it is."""
+    from tasks.data_docs import describe_day
+
+    with progress(f"checking {dataset} {day}"):
+        path = describe_day(current_home(), dataset, day)
+    out.print(show(str(path)), markup=False)
+
+
+def release_quarantined(
+    dataset: str, day: date | None, path: Path | None, numbers: Sequence[int], as_json: bool
+) -> int:
+    """Judge corrected rows, let in those that pass; return 1 if any does not."""
+    import getpass
+
+    from tasks.corrections import read_corrections
+    from tasks.datasets import load_dataset
+    from tasks.releasing import as_they_are, release_rows
+
+    home = current_home()
+    what = load_dataset(home.lab, dataset)
+    if path is not None:
+        corrections = read_corrections(path, what, day)
+    else:
+        assert day is not None
+        corrections = as_they_are(home, what, day, numbers)
+    with progress(f"checking {len(corrections)} rows of {dataset}"):
+        released = release_rows(home, what, corrections, getpass.getuser())
+    if as_json:
+        print_json(asdict(released) | {"digests": _by_text(released.digests)})
+    else:
+        _print_release(released)
+    return 1 if released.stay else 0
+
+
+def _print_release(released: "Release") -> None:
+    rows = [
+        (
+            row.date,
+            row.row_number,
+            "released" if row.released else "stays",
+            "; ".join(row.reasons) or "-",
+        )
+        for row in released.rows
+    ]
+    print_table(f"{released.dataset}: corrected rows", ["date", "row", "now", "why"], rows)
+    if released.digests:
+        first, last = min(released.digests), max(released.digests)
+        out.print(
+            "Predictions for these days are stale; 'pilotline backfill MODEL --using champion "
+            f"--start {first} --end {last} --plan' lists them.",
+            soft_wrap=False,
+        )
+
+
+def _by_text(digests: Mapping[date, str]) -> dict[str, str]:
+    return {day.isoformat(): digest for day, digest in digests.items()}
+
+
+def _in_short(row: Mapping[str, Any]) -> str:
+    text = ", ".join(f"{name}={show(value)}" for name, value in row.items())
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."

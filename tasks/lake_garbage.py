@@ -1,0 +1,141 @@
+"""Garbage collection in the lake: data files of table versions that nothing refers to."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from sqlalchemy import select, union
+from sqlalchemy.orm import Session
+
+from registry.ingests import list_partitions
+from registry.models import RegisteredModel
+from registry.runs import Run, RunInput, RunOutcome
+from registry.versions import TrainingPartition
+from tasks import lake
+from tasks.errors import LakeError
+from tasks.home import Home
+
+
+@dataclass(frozen=True)
+class Vacuumed:
+    """What was, or would be, removed of one table."""
+
+    table: str  # its path within the lake
+    files: list[str]  # within the table
+    size_bytes: int
+    kept_versions: int  # older ones that something refers to
+
+
+def vacuum_lake(home: Home, grace: timedelta, *, only_plan: bool) -> list[Vacuumed]:
+    """Remove data files that no present row and no version in use needs; return what went.
+
+    In use are the versions of a dataset's table that a model version learned from or a run scored,
+    and those of a predictions table in which a run ended. Of a quarantine only the present is
+    read. Files that a crashed writer left, and that no version knows, go too. Only what is older
+    than ``grace`` goes: a writer or reader of now may be about to use the rest.
+
+    Raises:
+        LakeError: a table cannot be read or written.
+    """
+    done = []
+    with home.open_registry() as registry:
+        for path in _tables(home.lake):
+            table = lake.open_table(path)
+            with registry.read() as session:
+                used = _used_versions(session, home.lake, path, table)
+            found = _vacuum(home, path, table, used, grace, only_plan=only_plan)
+            if found.files:
+                done.append(found)
+    return done
+
+
+def _tables(lake_path: Path) -> Iterator[Path]:
+    for pattern in ("datasets/*/accepted", "datasets/*/quarantine", "predictions/*"):
+        for path in sorted(lake_path.glob(pattern)):
+            if DeltaTable.is_deltatable(str(path)):
+                yield path
+
+
+def _used_versions(session: Session, lake_path: Path, path: Path, table: DeltaTable) -> set[int]:
+    """Return the versions of the table at ``path`` that something refers to."""
+    if path.parent == lake_path / "predictions":
+        return _versions_of_runs(session, path.name)
+    if path.name == "quarantine":
+        return set()
+    dataset = path.parent.name
+    referred = union(
+        select(TrainingPartition.table_version).where(TrainingPartition.dataset == dataset),
+        select(Run.table_version).where(Run.dataset == dataset),
+        select(RunInput.table_version).where(RunInput.dataset == dataset),
+    )
+    # A day's own file is in the newest version too, unless a process died between its commit and
+    # its record: then the table shows other rows than those that count.
+    lost = {
+        partition.table_version
+        for partition in list_partitions(session, dataset)
+        if table.transaction_version(partition.date.isoformat()) != partition.table_version
+    }
+    return lost | set(session.scalars(referred))
+
+
+def _versions_of_runs(session: Session, model: str) -> set[int]:
+    query = (
+        select(RunOutcome.table_version)
+        .join(Run, Run.id == RunOutcome.run_id)
+        .join(RegisteredModel, RegisteredModel.id == Run.model_id)
+        .where(RegisteredModel.name == model)
+    )
+    # Another model may have read them as a dataset of its own.
+    read = select(RunInput.table_version).where(RunInput.dataset == f"predictions/{model}")
+    versions: set[int | None] = {*session.scalars(query), *session.scalars(read)}
+    return {version for version in versions if version is not None}
+
+
+def _vacuum(
+    home: Home,
+    path: Path,
+    table: DeltaTable,
+    used: set[int],
+    grace: timedelta,
+    *,
+    only_plan: bool,
+) -> Vacuumed:
+    older = sorted(used - {table.version()})
+
+    def vacuum(dry_run: bool) -> list[str]:
+        return table.vacuum(
+            retention_hours=math.ceil(grace / timedelta(hours=1)),
+            dry_run=dry_run,
+            enforce_retention_duration=False,  # the tables ask for a century: see lake.py
+            full=True,
+            keep_versions=older or None,
+        )
+
+    name = path.relative_to(home.lake).as_posix()
+    try:
+        # A file that is gone is named again as long as the log says that it was removed.
+        sizes = {file: size for file in vacuum(dry_run=True) if (size := _size(path, file)) >= 0}
+        if sizes and not only_plan:  # it commits even where there is nothing to remove
+            vacuum(dry_run=False)
+    except (DeltaError, OSError) as err:
+        raise LakeError(
+            name,
+            f"cannot be cleaned ({str(err).splitlines()[0][:200]})",
+            "Somebody else may be writing to it: run the command again.",
+        ) from err
+    return Vacuumed(name, sorted(sizes), sum(sizes.values()), len(older))
+
+
+def _size(path: Path, file: str) -> int:
+    """Return the size of a file in bytes, -1 if it is gone."""
+    for name in (file, unquote(file)):
+        try:
+            return (path / name).stat().st_size
+        except OSError:
+            continue
+    return -1
