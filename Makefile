@@ -57,6 +57,7 @@ bench: $(DEV)  ## measure what the README claims
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 	@$(BIN)/python -m benchmarks.bench_registry
 	@$(BIN)/python -m benchmarks.bench_scoring
+	@$(BIN)/python -m benchmarks.bench_drift
 
 # The command in a lock's header is replaced, so that options given here do not end up in the file.
 lock: $(DEV)  ## resolve the lock files again (newest versions: ARGS=--upgrade)

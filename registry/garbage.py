@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from registry.audit import version_blobs
 from registry.base import now
 from registry.blobs import BlobStore, StoredBlob
+from registry.ingests import Ingest
 from registry.models import list_models
 from registry.store import Registry
 from registry.versions import list_versions
@@ -61,6 +62,8 @@ def collect_garbage(registry: Registry, grace: timedelta, *, only_plan: bool) ->
 
 def _named(session: Session, blobs: BlobStore) -> set[str]:
     named = set(session.scalars(select(Wheel.sha256)))
+    profiles = select(Ingest.profile_digest).where(Ingest.profile_digest.is_not(None))
+    named.update(digest for digest in session.scalars(profiles) if digest is not None)
     for model in list_models(session):
         for version in list_versions(session, model.id):
             named.update(version_blobs(session, blobs, model.name, version))

@@ -1,4 +1,4 @@
-"""Profiles of columns: counts that merge exactly and repeat to the byte."""
+"""Profiles of rows: what each column held, in counts that merge exactly and repeat to the byte."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,46 +7,80 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from registry.blobs import BlobStore
 from registry.canonical import canonical_json
+from tasks.profile_columns import Column, ColumnFold, Numbers, Texts, merge_columns
 
-FORMAT = "pilotline-profile/1"
-MAX_VALUES = 1024  # up to here a column's values are counted one by one
-BINS = 1024  # above it: a histogram between frozen edges, and what falls outside
-OTHER = "\x00other"  # values beyond the counted ones; no real text starts with NUL
-
-
-@dataclass(frozen=True)
-class ColumnProfile:
-    """How often each value, or each bin, was seen in one column."""
-
-    numeric: bool
-    missing: int
-    counts: Mapping[str, int]  # value as text -> rows; empty where edges are given
-    edges: tuple[float, ...] = ()  # BINS + 1 numbers
-    bins: tuple[int, ...] = ()  # underflow, BINS, overflow
-
-    @property
-    def rows(self) -> int:
-        """Rows with a value."""
-        return sum(self.bins) if self.edges else sum(self.counts.values())
+FORMAT = "pilotline-profile/2"
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Profiles of several columns over the same rows."""
+    """What several columns of the same rows held."""
 
     rows: int
-    columns: Mapping[str, ColumnProfile]
+    columns: Mapping[str, Column]
 
     def encode(self) -> bytes:
-        """Return the profile as canonical JSON."""
-        columns = {
-            name: {**vars(column), "edges": list(column.edges), "bins": list(column.bins)}
-            for name, column in self.columns.items()
-        }
+        """Return the profile as canonical JSON: the same rows give the same bytes."""
+        columns = {name: _to_json(column) for name, column in self.columns.items()}
         return canonical_json({"format": FORMAT, "rows": self.rows, "columns": columns})
+
+    def select(self, names: Iterable[str]) -> "Profile":
+        """Return the profile of those of the named columns that it has."""
+        return Profile(
+            self.rows, {name: self.columns[name] for name in names if name in self.columns}
+        )
+
+
+class ProfileFold:
+    """A profile while its rows come in; memory is bounded by columns, not by rows."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._columns: dict[str, ColumnFold] = {}
+
+    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Count more rows."""
+        self._rows += rows.num_rows
+        for name, values in zip(rows.schema.names, rows.columns, strict=True):
+            self._columns.setdefault(name, ColumnFold()).add(values)
+
+    def profile(self) -> Profile:
+        """Return the profile of everything added."""
+        return Profile(self._rows, {name: fold.column() for name, fold in self._columns.items()})
+
+
+def profile_rows(rows: pa.Table | pa.RecordBatch) -> Profile:
+    """Return the profile of ``rows``."""
+    fold = ProfileFold()
+    fold.add(rows)
+    return fold.profile()
+
+
+def store_profile(blobs: BlobStore, rows: pa.Table) -> str:
+    """Store the profile of a day's accepted rows; return its digest, for the ingest's record."""
+    return blobs.put(profile_rows(rows).encode())
+
+
+def merge_profiles(profiles: Iterable[Profile]) -> Profile | None:
+    """Return the profile of all rows together, None where there are none; order does not matter.
+
+    A column that some profiles lack is merged of those that have it.
+
+    Raises:
+        ValueError: a column held numbers in one and texts in another.
+    """
+    rows, found = 0, False
+    parts: dict[str, list[Column]] = {}
+    for profile in profiles:
+        rows, found = rows + profile.rows, True
+        for name, column in profile.columns.items():
+            parts.setdefault(name, []).append(column)
+    if not found:
+        return None
+    return Profile(rows, {name: _merge(name, columns) for name, columns in parts.items()})
 
 
 def decode_profile(data: bytes) -> Profile:
@@ -57,100 +91,35 @@ def decode_profile(data: bytes) -> Profile:
     """
     facts: dict[str, Any] = json.loads(data)
     if facts.get("format") != FORMAT:
-        raise ValueError(f"Expected a profile of format {FORMAT!r}, got {facts.get('format')!r}.")
-    columns = {
-        name: ColumnProfile(
-            column["numeric"],
-            column["missing"],
-            column["counts"],
-            tuple(column["edges"]),
-            tuple(column["bins"]),
+        raise ValueError(
+            f"Expected a profile of format {FORMAT!r}, got {facts.get('format')!r}. Another "
+            "release wrote it: train a new version, and score its days with that."
         )
-        for name, column in facts["columns"].items()
-    }
+    columns = {name: _from_json(column) for name, column in facts["columns"].items()}
     return Profile(facts["rows"], columns)
 
 
-def make_reference(rows: pa.Table) -> Profile:
-    """Return the profile of ``rows``, fixing for each column how later rows are counted."""
-    return Profile(
-        rows.num_rows, {name: _reference_column(rows.column(name)) for name in rows.column_names}
+def _merge(name: str, columns: list[Column]) -> Column:
+    try:
+        return merge_columns(columns)
+    except ValueError as err:
+        raise ValueError(f"Column {name!r}: {err}") from err
+
+
+def _to_json(column: Column) -> dict[str, object]:
+    if isinstance(column, Texts):
+        return {"kind": "texts", **vars(column)}
+    lists = {"places": column.places.tolist(), "counts": column.counts.tolist()}
+    return {"kind": "numbers", **vars(column), **lists}
+
+
+def _from_json(facts: dict[str, Any]) -> Column:
+    if facts["kind"] == "texts":
+        return Texts(facts["missing"], facts["hashed"], facts["counts"])
+    return Numbers(
+        facts["missing"],
+        (facts["infinite"][0], facts["infinite"][1]),
+        facts["level"],
+        np.array(facts["places"], np.float64),
+        np.array(facts["counts"], np.int64),
     )
-
-
-def profile_like(reference: Profile, rows: pa.Table | pa.RecordBatch) -> Profile:
-    """Return the profile of ``rows``, counted as ``reference`` fixed it; profiles then merge."""
-    columns = {
-        name: _column_like(column, rows.column(name))
-        for name, column in reference.columns.items()
-        if name in rows.schema.names
-    }
-    return Profile(rows.num_rows, columns)
-
-
-def merge_profiles(profiles: Iterable[Profile]) -> Profile | None:
-    """Return the profile of all rows together, None where there are none."""
-    merged: Profile | None = None
-    for profile in profiles:
-        merged = profile if merged is None else _merge(merged, profile)
-    return merged
-
-
-def _merge(one: Profile, two: Profile) -> Profile:
-    columns = {}
-    for name, left in one.columns.items():
-        right = two.columns[name]
-        if left.edges != right.edges:
-            raise ValueError(f"Column {name!r}: expected equal edges; profile both alike.")
-        counts = dict(left.counts)
-        for value, count in right.counts.items():
-            counts[value] = counts.get(value, 0) + count
-        bins = tuple(a + b for a, b in zip(left.bins, right.bins, strict=True))
-        columns[name] = ColumnProfile(
-            left.numeric, left.missing + right.missing, counts, left.edges, bins
-        )
-    return Profile(one.rows + two.rows, columns)
-
-
-def _reference_column(values: pa.ChunkedArray) -> ColumnProfile:
-    numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
-    counted = _count(values)
-    if len(counted) <= MAX_VALUES:
-        return ColumnProfile(numeric, values.null_count, counted)
-    if numeric:
-        numbers = pc.drop_null(values).to_numpy().astype(np.float64)
-        edges = np.linspace(numbers.min(), numbers.max(), BINS + 1)
-        return _binned(numbers, values.null_count, tuple(float(edge) for edge in edges))
-    kept = dict(sorted(counted.items(), key=lambda item: (-item[1], item[0]))[: MAX_VALUES - 1])
-    kept[OTHER] = sum(counted.values()) - sum(kept.values())
-    return ColumnProfile(False, values.null_count, kept)
-
-
-def _column_like(reference: ColumnProfile, values: pa.ChunkedArray | pa.Array) -> ColumnProfile:
-    if reference.edges:
-        numbers = pc.drop_null(values).to_numpy(zero_copy_only=False).astype(np.float64)
-        return _binned(numbers, values.null_count, reference.edges)
-    counted = _count(values)
-    # Numbers are counted whatever they are: an unknown one has a place on the axis all the same.
-    if not reference.numeric and (OTHER in reference.counts or len(counted) > MAX_VALUES):
-        kept = {value: n for value, n in counted.items() if value in reference.counts}
-        beyond = sum(counted.values()) - sum(kept.values())
-        counted = kept | ({OTHER: beyond} if beyond else {})
-    return ColumnProfile(reference.numeric, values.null_count, counted)
-
-
-def _count(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
-    counted = pc.value_counts(pc.drop_null(values))
-    texts = [_text(value) for value in counted.field("values").to_pylist()]
-    return dict(sorted(zip(texts, counted.field("counts").to_pylist(), strict=True)))
-
-
-def _text(value: object) -> str:
-    return repr(float(value)) if isinstance(value, float) else str(value)
-
-
-def _binned(numbers: Any, missing: int, edges: tuple[float, ...]) -> ColumnProfile:
-    inside, _ = np.histogram(numbers, bins=np.asarray(edges))
-    below, above = int((numbers < edges[0]).sum()), int((numbers > edges[-1]).sum())
-    bins = (below, *inside.tolist(), above)  # plain integers, as JSON wants them
-    return ColumnProfile(True, missing, {}, edges, bins)
