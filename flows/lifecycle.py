@@ -25,7 +25,8 @@ from tasks.example import SeedReport
 from tasks.gates import record_decision
 from tasks.home import Home
 from tasks.ingestion import DayIngested
-from tasks.monitoring import DayRealized, Watch
+from tasks.monitoring import Watch
+from tasks.performance import DayRealized
 from tasks.quarantine import count_reasons
 from tasks.scoring import DayScored
 from tasks.training import Trained

@@ -19,6 +19,10 @@ from typing import Any
 
 BUFFER = 1 << 20  # pyarrow's reads from an unbuffered pipe come back short
 TRACE_LINES = 12
+DRAWS = 200  # of a model's own metrics; the ends of an interval move little from there on
+MIN_DRAWS = 50
+DRAWN_ROWS = 5_000_000  # in all draws together: a second or two of a simple metric
+MIN_ROWS = 30  # as for every other interval
 
 
 def main() -> None:
@@ -36,6 +40,8 @@ def main() -> None:
         module = _import_model(settings["model"])
         if settings["mode"] == "train":
             _train(settings, module, source, tell)
+        elif settings["mode"] == "metrics":
+            _measure(settings, module, source, tell)
         else:
             _score(settings, module, source, sink, tell)
     except BaseException as err:
@@ -90,7 +96,8 @@ def _train(settings: dict[str, Any], module: Any, source: Any, tell: Any) -> Non
     tell("ready")
     rows = len(data)
     if hasattr(module, "features"):
-        data = module.features(data)
+        truth = {name: data.pop(name) for name in list(data.columns) if name == settings["target"]}
+        data = _features(module, data).assign(**truth)
     model = module.train(data, settings["params"])
     folder = settings["out"]
     if hasattr(module, "save"):
@@ -157,6 +164,64 @@ def _score_stream(
         tell("done", stream=stream, **facts, **_usage())
 
 
+def _measure(settings: dict[str, Any], module: Any, source: Any, tell: Any) -> None:
+    import pyarrow as pa
+
+    tell("ready")
+    stream, marker = 0, settings["marker"]
+    while source.peek(1):
+        with pa.ipc.open_stream(source) as reader:
+            rows = reader.read_pandas()
+        said = [name for name in rows.columns if name.startswith(marker)]
+        predictions = rows[said].rename(columns=lambda name: name[len(marker) :])
+        try:
+            found = _metrics(module, rows.drop(columns=said), predictions)
+        except Exception as err:
+            tell("error", stream=stream, **_describe(err, "metrics"))
+        else:
+            tell("done", stream=stream, metrics=found)
+        stream += 1
+    tell("bye", modules=_imported(), **_usage())
+
+
+def _metrics(module: Any, actuals: Any, predictions: Any) -> dict[str, Any]:
+    """Return name -> value, low, high; the latter two by drawing the rows again and again.
+
+    Percentile bootstrap, Efron (1979), Annals of Statistics 7(1), with a fixed seed.
+    """
+    import numpy as np
+
+    found = {str(name): float(value) for name, value in _call(module, actuals, predictions).items()}
+    rows = len(actuals)
+    draws = min(DRAWS, DRAWN_ROWS // max(1, rows)) if rows >= MIN_ROWS else 0
+    if draws < MIN_DRAWS:
+        return {name: [value, None, None] for name, value in found.items()}
+    random, drawn = np.random.default_rng(0), []
+    for _ in range(draws):
+        taken = random.integers(rows, size=rows)
+        drawn.append(
+            _call(
+                module,
+                actuals.iloc[taken].reset_index(drop=True),
+                predictions.iloc[taken].reset_index(drop=True),
+            )
+        )
+    facts: dict[str, Any] = {}
+    for name, value in found.items():
+        values = np.array([float(one.get(name, np.nan)) for one in drawn])
+        values = values[np.isfinite(values)]
+        ends = np.quantile(values, [0.025, 0.975]).tolist() if len(values) == draws else [None] * 2
+        facts[name] = [value, *ends]
+    return facts
+
+
+def _call(module: Any, actuals: Any, predictions: Any) -> dict[str, Any]:
+    found = module.metrics(actuals, predictions)
+    if not isinstance(found, dict):
+        raise TypeError(f"metrics gave {type(found).__name__}, expected a dict of numbers")
+    return found
+
+
 def _read_ahead(reader: Any) -> Any:
     """Yield batches, the next one read while the last is predicted.
 
@@ -186,9 +251,7 @@ def _read_ahead(reader: Any) -> Any:
 def _predict(module: Any, model: Any, batch: Any, schema: Any) -> Any:
     import pyarrow as pa
 
-    data = batch.to_pandas()
-    if hasattr(module, "features"):
-        data = module.features(data)
+    data = _features(module, batch.to_pandas())
     out = module.predict(model, data)
     if len(out) != batch.num_rows:
         raise ValueError(f"predict gave {len(out)} rows for {batch.num_rows}")
@@ -204,6 +267,22 @@ def _predict(module: Any, model: Any, batch: Any, schema: Any) -> Any:
     # Column by column: batches have no cast of their own before pyarrow 16.
     columns = [column.cast(field.type) for column, field in zip(found.columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _features(module: Any, data: Any) -> Any:
+    """Return what train and predict get: the columns of the contract, through ``features``.
+
+    It never sees the target, so that it cannot do in training what it could not do later.
+    """
+    if not hasattr(module, "features"):
+        return data
+    index = data.index
+    made = module.features(data)
+    if type(made) is not type(data):
+        raise TypeError(f"features gave {type(made).__name__}, expected a {type(data).__name__}")
+    if not made.index.equals(index):
+        raise ValueError(f"features gave {len(made)} rows for {len(index)}, or in another order")
+    return made
 
 
 def _arrow_type(name: str) -> Any:

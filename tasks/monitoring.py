@@ -1,48 +1,33 @@
 """Watching a model: realized performance as actuals arrive, and drift over windows."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from itertools import chain
+from math import isfinite
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from registry import Registry
 from registry.canonical import digest_json
 from registry.events import append_event, list_events
-from registry.ingests import find_partition, get_partition
+from registry.ingests import get_partition
 from registry.metrics import Metric, record_metric
-from registry.runs import PRODUCTION, Run, outcome_of, visible_runs
+from registry.runs import PRODUCTION, Run, outcome_of, shown_variants, visible_runs
 from registry.versions import ModelVersion
 from tasks import lake
 from tasks.datasets import Dataset, arrow_schema
-from tasks.drift import Judgement, judge_window
+from tasks.drift import Judgement, judge_others, judge_window
 from tasks.errors import NothingToDoError
-from tasks.evaluation import measure
 from tasks.home import Home
 from tasks.job import Job
-from tasks.profiles import Profile, decode_profile, merge_profiles, profile_like
-from tasks.training_data import check_day
+from tasks.own_metrics import Judge
+from tasks.performance import DayRealized, realize_days, record_missing, unjudged
+from tasks.profiles import Profile, decode_profile, merge_profiles, profile_rows
+from tasks.staleness import Stale
+from tasks.versus import Comparison, compare_challengers
 
 DETECTED = "drift detected"
-
-
-@dataclass(frozen=True)
-class DayRealized:
-    """How one day's predictions turned out."""
-
-    date: date
-    number: str
-    rows: int  # predictions
-    known: int  # of them with an actual
-    metrics: dict[str, float]
-
-    @property
-    def coverage(self) -> float:
-        """Share of predictions whose outcome is known, in [0, 1]."""
-        return self.known / self.rows
+LATE_DAYS = 90  # actuals that come later than this change no metric any more
 
 
 @dataclass(frozen=True)
@@ -52,8 +37,11 @@ class Window:
     start: date
     end: date
     days: int  # scored days in it
-    judgements: list[Judgement]
+    judgements: list[Judgement]  # of what is watched
     drifted: bool
+    missing: dict[str, str] = field(default_factory=dict)  # distance -> why it says nothing
+    alerted: bool = False  # this call was the first to miss them
+    others: list[Judgement] = field(default_factory=list)  # by default thresholds; reported only
 
 
 @dataclass(frozen=True)
@@ -66,10 +54,18 @@ class Watch:
     fired: bool
     new: bool  # this call was the first to see it
     learned: tuple[date, date]  # first and last day of the reference
+    compared: list[Comparison] = field(default_factory=list)
+    stale: list[Stale] = field(default_factory=list)  # what is too old, looked at beside all this
 
 
 def monitor_model(
-    registry: Registry, home: Home, job: Job, actuals: Dataset, inputs: Dataset, day: date
+    registry: Registry,
+    home: Home,
+    job: Job,
+    actuals: Dataset,
+    inputs: Dataset,
+    day: date,
+    judge: Judge | None = None,
 ) -> Watch:
     """Judge the champion up to ``day`` and record metrics and, where it fires, the drift.
 
@@ -82,17 +78,14 @@ def monitor_model(
     version = job.bundle.version
     with registry.read() as session:
         runs = visible_runs(session, version.model_id, PRODUCTION, start, day)
+        variants = shown_variants(session, version.model_id)
+    realized = _realize(registry, home, job, actuals, variants, (start, day), judge)
     if not runs:
         raise NothingToDoError(
             f"Monitoring {job.bundle.spec.name!r}",
             f"nothing is scored from {start} to {day}",
             f"Score it: 'pilotline score {job.bundle.spec.name} --date {day}'.",
         )
-    realized = [
-        found
-        for run in sorted(runs.values(), key=lambda run: run.date)
-        if (found := _realize(registry, home, job, run, actuals)) is not None
-    ]
     windows = [
         _judge(registry, home, job, runs, inputs, day - timedelta(days=drift.window_days * back))
         for back in reversed(range(drift.persistence))
@@ -100,56 +93,39 @@ def monitor_model(
     fired = all(window.drifted for window in windows)
     new = fired and _record(registry, version, windows, day)
     learned = [date.fromisoformat(day) for day in job.bundle.json("data.json")["train"]["days"]]
-    return Watch(version.number, realized, windows, fired, new, (learned[0], learned[-1]))
+    compared = compare_challengers(registry, home, job, actuals, variants, day)
+    return Watch(
+        version.number,
+        realized,
+        windows,
+        fired,
+        new,
+        (learned[0], learned[-1]),
+        compared,
+    )
 
 
 def _realize(
-    registry: Registry, home: Home, job: Job, run: Run, actuals: Dataset
-) -> DayRealized | None:
-    """Join one day's predictions with its actuals; None while there are none."""
-    spec = job.bundle.spec
+    registry: Registry,
+    home: Home,
+    job: Job,
+    actuals: Dataset,
+    variants: Sequence[str],
+    span: tuple[date, date],
+    judge: Judge | None,
+) -> list[DayRealized]:
+    """Judge the days of the span, and earlier ones whose actuals came or changed since."""
+    start, end = span
+    model_id, before = job.bundle.version.model_id, start - timedelta(days=1)
     with registry.read() as session:
-        partition = find_partition(session, actuals.name, run.date)
-        version = session.get_one(ModelVersion, run.version_id)
-    if partition is None:
-        return None
-    truth = lake.read(
-        lake.open_table(lake.accepted_path(home.lake, actuals.name), partition.table_version),
-        actuals.schema,
-        lake.on_day(actuals.date, run.date),
-    )
-    check_day(actuals.name, actuals.key, run.date, truth, partition.partition_digest)
-    predicted = read_predictions(home, job, run.variant, run.date)
-    key = [*job.bundle.json("contract.json")["key"]]
-    known = truth.filter(pc.is_valid(truth[spec.target])).select([*key, spec.target])
-    joined = predicted.join(known, keys=key, join_type="inner")
-    happened = joined[spec.target].to_numpy().astype(np.float64)
-    names = tuple(dict.fromkeys(["roc_auc", "brier", *spec.metrics]))
-    metrics = measure(names, happened, joined[spec.score_column].to_numpy())
-    result = DayRealized(run.date, version.number, predicted.num_rows, joined.num_rows, metrics)
-    basis = digest_json([run.id, partition.partition_digest])
-    with registry.write() as session:
-        for name, value in {**metrics, "coverage": result.coverage}.items():
-            metric = Metric(
-                version_id=run.version_id,
-                kind="realized",
-                name=name,
-                value=value,
-                start=run.date,
-                end=run.date,
-                variant=run.variant,
-                rows=result.known,
-                basis=basis,
-            )
-            record_metric(session, metric)
-    return result
-
-
-def read_predictions(home: Home, job: Job, variant: str, day: date) -> pa.Table:
-    """Return the predictions that readers of ``variant`` see for ``day``."""
-    path = lake.predictions_path(home.lake, job.bundle.spec.name)
-    predicate = f"variant = '{variant}' and {lake.on_day(job.date_column, day)}"
-    return lake.read(lake.open_table(path), job.schema, predicate)
+        shown = [visible_runs(session, model_id, v, start, end).values() for v in variants]
+        earlier = [
+            visible_runs(session, model_id, v, end - timedelta(days=LATE_DAYS), before).values()
+            for v in variants
+        ]
+    late = unjudged(registry, actuals, chain.from_iterable(earlier))
+    runs = [*late, *chain.from_iterable(shown)]
+    return realize_days(registry, home, job, actuals, runs, judge)
 
 
 def _judge(
@@ -164,39 +140,52 @@ def _judge(
     start = end - timedelta(days=drift.window_days - 1)
     within = [run for day, run in sorted(runs.items()) if start <= day <= end]
     reference = decode_profile(job.bundle.files["profile.json"])
-    current = merge_profiles(
-        _profile(registry, home, job, run, inputs, reference) for run in within
-    )
+    current = merge_profiles(_profile(registry, home, job, run, inputs) for run in within)
     if current is None:
         return Window(start, end, 0, [], False)
     judgements = judge_window(reference, current, drift.watch)
-    verdicts = [judgement.verdict == "drift" for judgement in judgements]
-    drifted = bool(verdicts) and (any if drift.fires_when == "any" else all)(verdicts)
-    _record_distances(registry, job, within, judgements, start, end)
-    return Window(start, end, len(within), judgements, drifted)
+    drifted, missing = calls_drift(judgements, drift.fires_when), list_unusable(judgements)
+    others = judge_others(reference, current, drift.watch)
+    alerted = _record_distances(registry, job, within, [*judgements, *others], start, end, missing)
+    return Window(start, end, len(within), judgements, drifted, missing, alerted, others)
 
 
-def _profile(
-    registry: Registry,
-    home: Home,
-    job: Job,
-    run: Run,
-    inputs: Dataset,
-    reference: Profile,
-) -> Profile:
-    """Return a day's profile: the one folded while scoring, where it counts like the reference."""
-    features = list(job.bundle.spec.features)
+def calls_drift(judgements: Sequence[Judgement], fires_when: str) -> bool:
+    """Tell whether a window has drifted; a distance that is no number is no reason to retrain."""
+    verdicts = [j.verdict == "drift" and isfinite(j.value) for j in judgements]
+    return bool(verdicts) and (any if fires_when == "any" else all)(verdicts)
+
+
+def list_unusable(judgements: Sequence[Judgement]) -> dict[str, str]:
+    """Return the distances that are no numbers, each with what it came out as."""
+    return {
+        f"{j.column}.{j.distance}": f"it came out as {j.value}"
+        for j in judgements
+        if not isfinite(j.value)
+    }
+
+
+def _profile(registry: Registry, home: Home, job: Job, run: Run, inputs: Dataset) -> Profile:
+    """Return what a day held: folded while it was scored, or ingested.
+
+    Predictions are in it where all of them are the version's own.
+    """
+    spec, features = job.bundle.spec, set(job.bundle.spec.features)
     with registry.read() as session:
         outcome = outcome_of(session, run)
         partition = get_partition(session, inputs.name, run.date)
-    if run.version_id == job.bundle.version.id and outcome and outcome.profile_digest:
-        profile = decode_profile(registry.blobs.get(outcome.profile_digest))
-    else:
-        table = lake.open_table(lake.accepted_path(home.lake, inputs.name), partition.table_version)
-        schema = arrow_schema({name: inputs.columns[name] for name in features})
-        rows = lake.read(table, schema, lake.on_day(inputs.date, run.date))
-        profile = profile_like(reference, rows)
-    return Profile(profile.rows, {name: profile.columns[name] for name in features})
+    own = run.version_id == job.bundle.version.id and run.challenger_id is None
+    if outcome and outcome.profile_digest:
+        scored = decode_profile(registry.blobs.get(outcome.profile_digest))
+        if features <= set(scored.columns):
+            return scored.select([*spec.features, *(spec.predictions if own else ())])
+    if partition.profile_digest:
+        return decode_profile(registry.blobs.get(partition.profile_digest)).select(spec.features)
+    # Ingested before profiles were kept, and scored by a version with other features.
+    table = lake.open_table(lake.accepted_path(home.lake, inputs.name), partition.table_version)
+    ingested = [name for name in spec.features if name in inputs.columns]  # the rest was joined
+    schema = arrow_schema({name: inputs.columns[name] for name in ingested})
+    return profile_rows(lake.read(table, schema, lake.on_day(inputs.date, run.date)))
 
 
 def _record_distances(
@@ -206,10 +195,13 @@ def _record_distances(
     judgements: Sequence[Judgement],
     start: date,
     end: date,
-) -> None:
+    missing: dict[str, str],
+) -> bool:
     basis = digest_json([run.id for run in runs])
     with registry.write() as session:
         for judgement in judgements:
+            if not isfinite(judgement.value):
+                continue
             metric = Metric(
                 version_id=job.bundle.version.id,
                 kind="drift",
@@ -222,6 +214,10 @@ def _record_distances(
                 basis=basis,
             )
             record_metric(session, metric)
+        version = job.bundle.version
+        return bool(missing) and record_missing(
+            session, version, end, PRODUCTION, digest_json([basis, "drift"]), missing
+        )
 
 
 def _record(registry: Registry, version: ModelVersion, windows: list[Window], day: date) -> bool:
@@ -234,7 +230,7 @@ def _record(registry: Registry, version: ModelVersion, windows: list[Window], da
             {
                 "start": window.start.isoformat(),
                 "end": window.end.isoformat(),
-                "judgements": [asdict(judgement) for judgement in window.judgements],
+                "judgements": [asdict(j) for j in window.judgements if isfinite(j.value)],
             }
             for window in windows
         ],

@@ -85,8 +85,31 @@ def training_child(room: Room, folder: ModelFolder) -> Iterator[Child]:
     desk = Desk(room.environment.folder)
     _lay_out(desk, _scripts(folder))
     limits = {"file_bytes": MAX_ARTIFACT_BYTES}
-    settings = {"mode": "train", "params": folder.spec.params, **limits}
+    told = {"params": folder.spec.params, "target": folder.spec.target}
+    settings = {"mode": "train", **told, **limits}
     with _child(room, folder, desk, desk.base / "out", settings) as child:
+        yield child
+
+
+@contextmanager
+def judging_child(room: Room, folder: ModelFolder, marker: str) -> Iterator[Child]:
+    """Give a child that runs the model's own ``metrics`` on rows it is fed.
+
+    Args:
+        room: where it runs.
+        folder: of the model.
+        marker: what names of predicted columns begin with, beside those of the actuals.
+    """
+    desk = Desk(room.environment.folder)
+    _lay_out(desk, _scripts(folder))
+    settings = {
+        "mode": "metrics",
+        "marker": marker,
+        "params": folder.spec.params,
+        "memory_bytes": folder.spec.budget.memory_mib << 20,
+        "file_bytes": SCRATCH_FILE_BYTES,
+    }
+    with _child(room, folder, desk, None, settings) as child:
         yield child
 
 

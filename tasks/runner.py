@@ -186,6 +186,30 @@ class Child:
                 self._kill()
             self.usage.bytes_in += feeder.bytes
 
+    def measure(self, rows: pa.Table) -> dict[str, Any]:
+        """Return what a judging child says of ``rows``; nothing it says is trusted yet.
+
+        Raises:
+            ChildError: it failed or took too long.
+        """
+        stream, self._stream = self._stream, self._stream + 1
+        watchdog = threading.Timer(self._deadline_s, self._expire)
+        watchdog.daemon = True
+        watchdog.start()
+        feeder = Feeder(self._source, rows.to_batches(), rows.schema)
+        feeder.start()
+        try:
+            event = self._next_event(stream, timeout_s=self._deadline_s + REPLY_WAIT_S)
+            if event is None or event["event"] != "done":
+                raise self._failure(stream, "it ended before it was done", event)
+        finally:
+            watchdog.cancel()
+            if feeder.is_alive():
+                self._kill()
+            self.usage.bytes_in += feeder.bytes
+        said = event.get("metrics")
+        return said if isinstance(said, dict) else {}
+
     def execute(self) -> None:
         """Wait until a child that is fed nothing, one that executes a notebook, is done.
 

@@ -4,23 +4,25 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from registry import Registry
 from registry.canonical import digest_bytes, digest_json
+from registry.consumers import NewConsumer, add_consumer
 from registry.models import get_model
 from registry.numbering import Release
 from registry.registration import Judged, Registration, register
 from registry.versions import ModelVersion, find_trained
 from tasks.environments import built_environment, interpreter, machine
 from tasks.errors import EnvironmentBuildError
-from tasks.evaluation import check_metrics, measure
+from tasks.evaluation import check_metrics, measure, measured_names, pair_outcomes
 from tasks.home import Home
+from tasks.join_plan import read_plans
+from tasks.joined_inputs import choose_inputs
 from tasks.model_folder import ModelFolder, ModelSpec
 from tasks.notebook import running_notebook
 from tasks.predictions import predict_rows
@@ -58,6 +60,7 @@ def train_version(
     """
     spec = request.folder.spec
     selection = select_days(registry, home, spec, request.until)
+    _tell_readers(registry, spec)
     key = _training_key(request.folder, selection)
     known = _find_known(registry, spec.name, key)
     lock = request.folder.files["requirements.lock"]
@@ -66,7 +69,7 @@ def train_version(
         say(f"{spec.name} {known.number} was trained from exactly this before")
         with _keeping(wheelhouse, spec, lock, say):
             return _describe(registry, known, new=False)
-    rows = load_rows(home, spec, selection)
+    rows = load_rows(registry, home, spec, selection)
     say(f"training on {rows.train.num_rows:,} rows of {len(selection.train)} days")
     learned = rows.train.select([*spec.features, spec.target])
     with (
@@ -83,10 +86,23 @@ def train_version(
             predicted = predict_rows(room, request.folder, artifact, rows.holdout)
             page = notebook()
     say(f"judging on {rows.holdout.num_rows:,} rows of {len(selection.holdout)} held-out days")
-    evaluation = _evaluate(wheelhouse, home, tier, request, rows, predicted)
+    seen = _rows_for_champion(registry, home, request, selection, rows)
+    evaluation = _evaluate(wheelhouse, home, tier, request, rows, seen, predicted)
     contents = version_contents(request, selection, rows, artifact, predicted, evaluation, page)
     version, new = _register(registry, request, selection, key, contents, evaluation)
     return _describe(registry, version, new)
+
+
+def _tell_readers(registry: Registry, spec: ModelSpec) -> None:
+    """Register the model as a consumer of each one whose predictions it learns from.
+
+    Before it is trained: one too many is told in vain, one too few reads what was taken back.
+    """
+    for join in spec.joins:
+        if join.model:
+            with registry.write() as session:
+                new = NewConsumer(spec.name, join.contact, join.needs)
+                add_consumer(session, join.model, new)
 
 
 @contextmanager
@@ -138,12 +154,13 @@ def _evaluate(
     tier: Tier,
     request: Request,
     rows: TrainingRows,
+    seen: pa.Table,
     predicted: pa.Table,
 ) -> dict[str, Any]:
     spec = request.folder.spec
-    names = tuple(dict.fromkeys([*spec.metrics, "roc_auc", "brier"]))
-    happened = rows.holdout[spec.target].to_numpy().astype(np.float64)
-    own = measure(names, happened, predicted[spec.score_column].to_numpy())
+    names, happened = measured_names(spec), rows.holdout[spec.target]
+    outcomes = pair_outcomes(spec, happened, predicted)
+    own = measure(names, outcomes)
     against: dict[str, Any] | None = None
     if request.champion is not None:
         champion = request.champion
@@ -151,8 +168,10 @@ def _evaluate(
             home.scratch, spec.name, champion.lock, walled=tier.walled, wheelhouse=wheelhouse
         ) as environment:
             room = Room(home, environment, tier)
-            chances = predict_rows(room, champion.folder, champion.artifact, rows.holdout)
-        theirs = measure(names, happened, chances[champion.spec.score_column].to_numpy())
+            chances = predict_rows(room, champion.folder, champion.artifact, seen)
+        theirs = {}  # of another kind of prediction: nothing to compare
+        if (champion.spec.kind, set(champion.spec.classes)) == (spec.kind, set(spec.classes)):
+            theirs = measure(names, pair_outcomes(champion.spec, happened, chances))
         against = {"version": champion.version.number, "metrics": theirs}
     checks = check_metrics(spec.metrics, own, against["metrics"] if against else None)
     return {
@@ -161,8 +180,27 @@ def _evaluate(
         "passed": all(check.passed for check in checks),
         "champion": against,
         "rows": rows.holdout.num_rows,
-        "base_rate": float(happened.mean()),
+        "base_rate": float(outcomes.happened.mean()) if spec.kind != "multiclass" else None,
     }
+
+
+def _rows_for_champion(
+    registry: Registry, home: Home, request: Request, selection: Selection, rows: TrainingRows
+) -> pa.Table:
+    """Return the held-out rows as the champion sees them, in the same order.
+
+    It may have other features, or join the same input by another rule.
+    """
+    champion, spec = request.champion, request.folder.spec
+    if champion is None:
+        return rows.holdout
+    own = champion.spec
+    if own.joins == spec.joins and set(own.features) <= set(rows.holdout.column_names):
+        return rows.holdout
+    plans = read_plans(champion.json("contract.json"))
+    joined = tuple(choose_inputs(registry, home, plans, selection.holdout))
+    theirs = replace(selection, train=(), plans=plans, joined=joined)
+    return load_rows(registry, home, replace(own, target=spec.target), theirs).holdout
 
 
 def _register(

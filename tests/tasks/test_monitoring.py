@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ from registry import Registry
 from registry.events import list_events
 from registry.ingests import Ingest
 from registry.metrics import list_metrics
+from tasks.actuals import read_predictions
 from tasks.datasets import load_dataset
+from tasks.drift import Judgement
 from tasks.errors import NothingToDoError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.monitoring import DETECTED, Watch, monitor_model, read_predictions
+from tasks.monitoring import DETECTED, Watch, calls_drift, list_unusable, monitor_model
 from tasks.scoring import DayScored
 from tests.tasks.conftest import unguard
 
@@ -100,6 +103,25 @@ def test_predictions_without_actuals_are_not_judged(
         unguard(session)
         session.execute(delete(Ingest).where(Ingest.dataset == "arrivals"))
     assert watch(DAYS[0]).realized == []
+
+
+def test_actuals_that_come_after_the_windows_are_judged_when_they_come(
+    registry: Registry, score: Callable[..., list[DayScored]], watch: Callable[[date], Watch]
+) -> None:
+    score(DAYS[0], DAYS[7])
+    late = DAYS[7]  # its windows begin on the 16th
+    assert [day.date for day in watch(late).realized] == [DAYS[0], late]
+    assert [day.date for day in watch(late).realized] == [late]  # nothing of the 14th is new
+
+
+@pytest.mark.parametrize("value", [nan, inf])
+def test_a_distance_that_is_no_number_is_named_and_never_drift(value: float) -> None:
+    odd = Judgement("dest", "psi", value, 0.1, 0.0, 0.0, 100, "drift")
+    sound = Judgement("hour", "psi", 0.2, 0.1, 0.0, 0.0, 100, "drift")
+    assert not calls_drift([odd], "any")
+    assert not calls_drift([odd, sound], "all")
+    assert calls_drift([odd, sound], "any")
+    assert list_unusable([odd, sound]) == {"dest.psi": f"it came out as {value}"}
 
 
 def test_nothing_scored_is_nothing_to_monitor(watch: Callable[[date], Watch]) -> None:
