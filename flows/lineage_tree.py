@@ -14,7 +14,7 @@ from tasks.lineage import Prediction, Traced
 
 RANGES = 4  # of days on a line; beyond that the line says how many days are left
 SHORT = 12  # digits of a digest; --json has all
-USES = {"train": "learned from", "holdout": "judged on"}
+USES = {"train": "learned from", "holdout": "judged on", "joined": "joined with"}
 
 
 def draw_lineage(traced: Traced) -> list[Tree]:
@@ -73,6 +73,13 @@ def _run_tree(lineage: Lineage, known: KnownRun, prediction: Prediction | None) 
     scored_by = before.add(f"version {_text(_name(version))}  {_text(version.status)}")
     _add_origin(scored_by, lineage, version)
     _add_ingests(before.add(_say_data(lineage, known.data, row.table_version)), lineage, known.data)
+    for read in known.inputs:
+        data = DataVersion(read.dataset, read.date, read.partition_digest)
+        line = f"joined {_say_data(lineage, data, read.table_version)}"
+        if read.dataset.startswith("predictions/"):
+            before.add(line)
+        else:
+            _add_ingests(before.add(line), lineage, data)
     tree.add("[bold]downstream[/]").add(_say_outcome(known))
     return tree
 
@@ -94,10 +101,11 @@ def _data_tree(lineage: Lineage, data: DataVersion) -> Tree:
         _add_work(after.add(_text(line)), lineage.runs_of(version))
     if not learners:
         after.add("no version learned from it")
-    scorers = [known for known in lineage.runs if known.data == data]
+    scorers = [known for known in lineage.runs if known.data == data or known.joined(data)]
     for known in scorers:
         version = lineage.versions[known.row.version_id]
-        line = f"run {known.row.id} scored it, {known.row.variant} by {_name(version)}"
+        verb = "scored" if known.data == data else "joined"
+        line = f"run {known.row.id} {verb} it, {known.row.variant} by {_name(version)}"
         after.add(_text(line)).add(_say_outcome(known))
     if not scorers:
         after.add("no run scored it")
@@ -132,13 +140,21 @@ def _add_relative(branch: Tree, what: str, lineage: Lineage, version: KnownVersi
 
 def _say_learned(items: Sequence[TrainingPartition]) -> list[str]:
     """Return a line for each dataset and use."""
-    groups: dict[tuple[str, str, int], list[date]] = {}
+    groups: dict[tuple[str, str], list[TrainingPartition]] = {}
     for item in items:
-        groups.setdefault((item.use, item.dataset, item.table_version), []).append(item.date)
+        groups.setdefault((item.use, item.dataset), []).append(item)
     return [
-        f"{USES[use]} {dataset} {say_days(days)}, table version {version}"
-        for (use, dataset, version), days in sorted(groups.items(), reverse=True)
+        f"{USES[use]} {dataset} {say_days(item.date for item in found)}, {_say_versions(found)}"
+        for (use, dataset), found in sorted(groups.items(), reverse=True)
     ]
+
+
+def _say_versions(items: Sequence[TrainingPartition]) -> str:
+    """Return the versions of the table that were read; a joined day is read at its own."""
+    versions = sorted({item.table_version for item in items})
+    if len(versions) == 1:
+        return f"table version {versions[0]}"
+    return f"table versions {versions[0]} to {versions[-1]}"
 
 
 def _add_work(branch: Tree, runs: Sequence[KnownRun]) -> None:

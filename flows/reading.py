@@ -117,10 +117,11 @@ def _print_version(found: dict[str, Any]) -> None:
     print_table("Metrics on the held-out days", ["metric", "value"], found["metrics"].items())
     learned = []
     for dataset, table in found["learned_from"].items():
-        for use in ("train", "holdout"):
+        for use in ("train", "holdout", "joined"):
             days = sorted(day for day, p in table["partitions"].items() if p["use"] == use)
-            span = f"{days[0]} to {days[-1]}" if days else "-"
-            learned.append((dataset, str(table["table_version"]), use, span, len(days)))
+            if days:
+                span = f"{days[0]} to {days[-1]}"
+                learned.append((dataset, str(table["table_version"]), use, span, len(days)))
     print_table("Learned from", ["dataset", "table version", "use", "days", "count"], learned)
     latest = sorted(found["runs"], key=lambda run: run["date"])[-SHOWN_RUNS:]
     runs = [

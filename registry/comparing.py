@@ -20,7 +20,14 @@ from registry.errors import AuditError, GarbledError, RegistryError
 from registry.events import Event
 from registry.folding import Fold
 from registry.metrics import Metric
-from registry.runs import PRODUCTION, Run, RunOutcome, ScoredPartition
+from registry.runs import (
+    PRODUCTION,
+    Run,
+    RunInput,
+    RunOutcome,
+    ScoredPartition,
+    describe_inputs,
+)
 from registry.verifications import Verification
 from registry.versions import (
     ModelVersion,
@@ -258,12 +265,17 @@ def _compare_runs(model: _Model, fold: Fold) -> None:
         .where(Run.model_id == model.id)
         .order_by(Run.epoch)
     )
+    joined: dict[str, list[RunInput]] = {}
+    query = select(RunInput).join(Run, Run.id == RunInput.run_id).where(Run.model_id == model.id)
+    for read in model.session.scalars(query):
+        joined.setdefault(read.run_id, []).append(read)
     ended: dict[str, dict[str, object]] = {}
     claims: dict[str, str] = {}
     for run, outcome in rows:
         claims[f"{run.variant} {run.date}"] = f"claimed by {run.id} with epoch {run.epoch}"
         if outcome is not None:
-            ended[run.id] = _describe_run(model, run, outcome)
+            facts = _describe_run(model, run, outcome)
+            ended[run.id] = facts | {"inputs": None} | describe_inputs(joined.get(run.id, []))
     told = {run: facts | {"reason": facts.get("reason", "")} for run, facts in fold.runs.items()}
     compare_facts(model.name, "Run", told, ended)
     _compare_partitions(model, fold, claims)

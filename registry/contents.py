@@ -139,12 +139,20 @@ def _json(read: Read, path: str) -> dict[str, Any]:
 def _days(data: Mapping[str, Any]) -> list[list[Any]]:
     """Return the days that ``data.json`` names, in the order of ``_described``."""
     uses = {day: use for use in ("train", "holdout") for day in data[use]["days"]}
-    return sorted(
+    learned = [
         [name, day, uses[day], digest, table["table_version"]]
         for name, table in data["tables"].items()
         for day, digest in table["partitions"].items()
         if day in uses
-    )
+    ]
+    known = {(name, day) for name, day, *_ in learned}
+    joined = [
+        [name, day, "joined", facts["digest"], facts["table_version"]]
+        for name, days in data.get("joined", {}).items()
+        for day, facts in days.items()
+        if (name, day) not in known
+    ]
+    return sorted(learned + joined)
 
 
 def _described(learned: Iterable[Any]) -> list[list[Any]]:

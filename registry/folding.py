@@ -109,7 +109,7 @@ def _fold_consumer(fold: Fold, event: EventFacts, facts: dict[str, Any]) -> None
 
 
 def _fold_run(fold: Fold, state: str, facts: dict[str, Any]) -> None:
-    alone = {"challenger": None, "share": None}
+    alone = {"challenger": None, "share": None, "inputs": None}
     fold.runs[facts["run"]] = {**alone, **facts, "state": state}
     key = f"{facts['variant']} {facts['date']}"
     if state == "succeeded":

@@ -24,7 +24,7 @@ from registry.manifest import ROLES, Manifest, decode_manifest
 from registry.models import RegisteredModel
 from registry.names import check_name
 from registry.numbering import PARTS
-from registry.records import TABLES, Record, decode_record
+from registry.records import LATER_TABLES, TABLES, Record, decode_record
 from registry.strict_json import decode_strictly
 from registry.wheels import LockedPackage, Wheel, is_locked, read_lock
 
@@ -81,13 +81,13 @@ def _decode(staged: Staged, index: Any) -> Incoming:
     if (
         not isinstance(index, dict)
         or index.get("format") != FORMAT
-        or set(index) - {"wheels"} != keys
+        or set(index) - {"wheels"} - LATER_TABLES != keys - LATER_TABLES
     ):
         raise ValueError(f"expected format {FORMAT!r} with exactly its keys")
     rows: dict[str, list[Record]] = {}
     for name, table in TABLES.items():
         rows[name] = []
-        for number, record in enumerate(index[name]):
+        for number, record in enumerate(index.get(name, [])):
             try:
                 rows[name].append(decode_record(table, record))
             except ValueError as err:
@@ -101,9 +101,10 @@ def _decode(staged: Staged, index: Any) -> Incoming:
 def _check_names(incoming: Incoming) -> None:
     rows = incoming.rows
     names = [incoming.name, *(row["dataset"] for row in rows["training_partitions"])]
-    for name in (*names, *(row["dataset"] for row in rows["runs"])):
+    names += [row["dataset"] for table in ("runs", "run_inputs") for row in rows[table]]
+    for name in names:
         try:
-            check_name(name)
+            check_name(name.removeprefix("predictions/"))
         except NameRefusedError as err:
             raise ValueError(str(err)) from err
     for run in rows["runs"]:

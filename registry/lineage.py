@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from registry.errors import UnknownDigestError
 from registry.ingests import Ingest, get_partition
 from registry.models import RegisteredModel
-from registry.runs import Run, RunOutcome, ScoredPartition, versions_of
+from registry.runs import Run, RunInput, RunOutcome, ScoredPartition, versions_of
 from registry.versions import ModelVersion, TrainingPartition, VersionStatus
 
 
@@ -39,6 +39,7 @@ class KnownRun:
     row: Run
     outcome: RunOutcome | None
     shown: str | None  # a run; None while no run on record is
+    inputs: tuple[RunInput, ...] = ()  # days of further datasets, joined to its rows
 
     @property
     def visible(self) -> bool:
@@ -49,6 +50,14 @@ class KnownRun:
     def data(self) -> DataVersion:
         """The rows it scored."""
         return DataVersion(self.row.dataset, self.row.date, self.row.partition_digest)
+
+    def joined(self, data: DataVersion) -> bool:
+        """Tell whether it joined exactly these rows to those it scored."""
+        return any(
+            (read.dataset, read.date, read.partition_digest)
+            == (data.dataset, data.date, data.digest)
+            for read in self.inputs
+        )
 
 
 @dataclass(frozen=True)
@@ -114,11 +123,17 @@ def data_lineage(session: Session, data: DataVersion) -> Lineage:
         TrainingPartition.date == data.date,
         TrainingPartition.partition_digest == data.digest,
     )
-    scored = and_(
+    joined = select(RunInput.run_id).where(
+        RunInput.dataset == data.dataset,
+        RunInput.date == data.date,
+        RunInput.partition_digest == data.digest,
+    )
+    its_own = and_(
         Run.dataset == data.dataset,
         Run.date == data.date,
         Run.partition_digest == data.digest,
     )
+    scored = its_own | Run.id.in_(joined)
     runs = _runs(session, scored | _by(learned))
     scorers: CompoundSelect[tuple[int]] = union(
         select(Run.version_id).where(scored), select(Run.challenger_id).where(scored)
@@ -138,7 +153,8 @@ def find_data(session: Session, dataset: str, day: date, prefix: str | None = No
     """
     if prefix is None:
         return DataVersion(dataset, day, get_partition(session, dataset, day).partition_digest)
-    tables = (Ingest, TrainingPartition, Run)  # a model moved here learned from days that were not
+    # A model moved here learned from days that were not.
+    tables = (Ingest, TrainingPartition, Run, RunInput)
     known = {
         digest
         for table in tables
@@ -154,7 +170,7 @@ def find_data(session: Session, dataset: str, day: date, prefix: str | None = No
 
 def is_dataset(session: Session, name: str) -> bool:
     """Tell whether any day of a dataset called ``name`` is on record; reads only."""
-    tables = (Ingest, TrainingPartition, Run)
+    tables = (Ingest, TrainingPartition, Run, RunInput)
     queries = (select(table.dataset).where(table.dataset == name).limit(1) for table in tables)
     return any(session.scalar(query) is not None for query in queries)
 
@@ -172,6 +188,7 @@ def _complete(
         learned[item.version_id].append(item)
     days = {(item.dataset, item.date) for items in learned.values() for item in items}
     days |= {(run.row.dataset, run.row.date) for run in runs}
+    days |= {(read.dataset, read.date) for run in runs for read in run.inputs}
     if isinstance(subject, DataVersion):
         days.add((subject.dataset, subject.date))
     return Lineage(subject, versions, learned, runs, _ingests(session, days))
@@ -206,7 +223,13 @@ def _runs(session: Session, which: ColumnElement[bool]) -> list[KnownRun]:
         .where(which)
         .order_by(Run.date, Run.variant, Run.epoch)
     )
-    return [KnownRun(run, outcome, shown) for run, outcome, shown in rows]
+    inputs = select(RunInput).join(Run, Run.id == RunInput.run_id).where(which)
+    joined: dict[str, list[RunInput]] = {}
+    for read in session.scalars(inputs.order_by(RunInput.dataset, RunInput.date)):
+        joined.setdefault(read.run_id, []).append(read)
+    return [
+        KnownRun(run, outcome, shown, tuple(joined.get(run.id, ()))) for run, outcome, shown in rows
+    ]
 
 
 def _ingests(session: Session, days: set[tuple[str, date]]) -> dict[tuple[str, date], list[Ingest]]:

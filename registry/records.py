@@ -12,7 +12,7 @@ from registry.base import Base, UtcDateTime
 from registry.consumers import Consumer
 from registry.events import Event
 from registry.metrics import Metric
-from registry.runs import Run, RunOutcome, Teardown
+from registry.runs import Run, RunInput, RunOutcome, Teardown
 from registry.verifications import Verification
 from registry.versions import ModelVersion, TrainingPartition, VersionStatus
 
@@ -29,6 +29,7 @@ TABLES: dict[str, type[Base]] = {
     "aliases": Alias,
     "consumers": Consumer,
     "runs": Run,
+    "run_inputs": RunInput,
     "run_outcomes": RunOutcome,
     "teardowns": Teardown,
 }
@@ -42,6 +43,7 @@ REFERENCES = {
 }
 # What exports of before do not name, and nothing is then.
 LATER = {"challenger", "share", "low", "high"}
+LATER_TABLES = {"run_inputs"}
 LARGEST = 2**31 - 1  # PostgreSQL's integer
 LARGEST_BIG = 2**63 - 1  # and its bigint
 

@@ -1,6 +1,7 @@
 """Scoring runs: what was claimed, what came of it, and which run each partition shows."""
 
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -9,7 +10,7 @@ from sqlalchemy import Date, Float, ForeignKey, Index, String, Text, func, or_, 
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base, UtcDateTime, now
-from registry.canonical import canonical_json
+from registry.canonical import canonical_json, digest_json
 from registry.errors import UnknownRunError
 from registry.events import append_event, list_events
 from registry.versions import ModelVersion, standing_of
@@ -67,6 +68,19 @@ class Teardown(Base):
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
+class RunInput(Base):
+    """A day of a further dataset that a run joined to its rows. Rows are added and never edited."""
+
+    __tablename__ = "run_input"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(63), primary_key=True)  # or predictions/MODEL
+    date: Mapped[date] = mapped_column(Date, primary_key=True)
+    # SHA-256 of a dataset's rows, or over the data files of predictions
+    partition_digest: Mapped[str] = mapped_column(String(64))
+    table_version: Mapped[int]  # of its Delta table
+
+
 class ScoredPartition(Base):
     """Present state of one (model, variant, date): the last claim and the run readers see."""
 
@@ -97,6 +111,16 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class InputRead:
+    """One day of a further dataset, at the version of its table that is read."""
+
+    dataset: str
+    date: date
+    partition_digest: str
+    table_version: int
+
+
+@dataclass(frozen=True)
 class Ending:
     """What came of a run."""
 
@@ -108,8 +132,16 @@ class Ending:
     table_version: int | None = None
 
 
-def claim_partition(session: Session, version: ModelVersion, claim: Claim) -> Run:
+def claim_partition(
+    session: Session, version: ModelVersion, claim: Claim, inputs: Sequence[InputRead] = ()
+) -> Run:
     """Begin a run and take the partition from whoever claimed it before; flushes only.
+
+    Args:
+        session: a writing session.
+        version: who scores.
+        claim: what.
+        inputs: the days of further datasets that are joined to its rows.
 
     The epoch it gets is higher than any before, which is what fences an older worker off: it
     finds a higher one in the table, or in the registry, and ends as superseded. Numbers are
@@ -125,6 +157,7 @@ def claim_partition(session: Session, version: ModelVersion, claim: Claim) -> Ru
     )
     session.add(run)
     session.flush()
+    session.add_all(RunInput(run_id=run.id, **vars(read)) for read in inputs)
     if state is None:
         session.add(
             ScoredPartition(
@@ -214,6 +247,7 @@ def end_run(session: Session, run: Run, ending: Ending) -> RunOutcome:
             "date": run.date.isoformat(),
             "epoch": run.epoch,
             "partition": run.partition_digest,
+            **describe_inputs(inputs_of(session, [run.id])),
             "rows": ending.rows,
             "committed": ending.table_version is not None,
             "reason": ending.reason[:400],
@@ -236,6 +270,18 @@ def describe_split(session: Session, run: Run) -> dict[str, str]:
         "challenger": session.get_one(ModelVersion, run.challenger_id).number,
         "share": run.share,
     }
+
+
+def inputs_of(session: Session, runs: Iterable[str]) -> list[RunInput]:
+    """Return what runs joined to their rows, by run, dataset and day; reads only."""
+    query = select(RunInput).where(RunInput.run_id.in_(list(runs)))
+    return list(session.scalars(query.order_by(RunInput.run_id, RunInput.dataset, RunInput.date)))
+
+
+def describe_inputs(inputs: Iterable[RunInput]) -> dict[str, str]:
+    """Return what the event of one run says of its further inputs, nothing where it has none."""
+    read = [[i.dataset, i.date.isoformat(), i.partition_digest, i.table_version] for i in inputs]
+    return {"inputs": digest_json(sorted(read))} if read else {}
 
 
 def record_teardown(session: Session, run: Run, seconds: float, clean: bool) -> None:

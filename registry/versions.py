@@ -73,7 +73,7 @@ class TrainingPartition(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("model_version.id"), primary_key=True)
     dataset: Mapped[str] = mapped_column(String(63), primary_key=True)
     date: Mapped[date] = mapped_column(Date, primary_key=True)
-    use: Mapped[str] = mapped_column(String(10))  # train or holdout
+    use: Mapped[str] = mapped_column(String(10))  # train, holdout, or joined to either
     partition_digest: Mapped[str] = mapped_column(String(64))
     table_version: Mapped[int]  # the Delta version that was read
 

@@ -53,6 +53,14 @@ class PartitionRefusedError(StepError, ValueError):
         super().__init__(f"Partition {date} of dataset {dataset!r} refused: {problem}. {remedy}")
 
 
+class CorrectionRefusedError(StepError, ValueError):
+    """Rows that somebody corrected cannot be read, or are of no quarantined row."""
+
+    def __init__(self, where: str, problem: str, remedy: str) -> None:
+        self.where = where
+        super().__init__(f"Corrections in {where}: {problem}. {remedy}")
+
+
 class LakeError(StepError, OSError):
     """A table of the lake cannot be read or written."""
 
@@ -131,3 +139,11 @@ class OverwriteRefusedError(StepError):
             f"Predictions of {model!r} for {day}: they are by {shown}, and {number} is not the "
             "champion now. Give a reason with --reason, or score with the champion."
         )
+
+
+class InputRefusedError(StepError, ValueError):
+    """What a further input holds must not, or cannot, be joined."""
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        self.input = name
+        super().__init__(f"Input {name!r}: {problem}. {remedy}")

@@ -16,6 +16,7 @@ from registry.versions import ModelVersion, model_of
 from tasks.buckets import BUCKETS, challengers_buckets
 from tasks.bundle import Bundle, load_bundle
 from tasks.datasets import Column, arrow_schema
+from tasks.join_plan import JoinPlan, read_plans
 
 RUN_COLUMNS = {"model_version": "string", "run_id": "string", "variant": "string"}
 
@@ -46,13 +47,35 @@ class Job:
         return arrow_schema({**self.key, **outputs, **own})
 
     @property
+    def joins(self) -> tuple[JoinPlan, ...]:
+        """How further inputs are joined, for all who score."""
+        found: dict[str, JoinPlan] = {}
+        for bundle in self.bundles:
+            for plan in read_plans(bundle.json("contract.json")):
+                known = found.get(plan.input, plan)
+                columns = {**known.columns, **plan.columns}
+                found[plan.input] = replace(plan, columns=columns)
+        return tuple(found.values())
+
+    @property
+    def input_schema(self) -> pa.Schema:
+        """Columns read from the main dataset: keys, date, features, and what others join by."""
+        on = {name: column for plan in self.joins for name, column in plan.on.items()}
+        added = {name for plan in self.joins for name in plan.features}
+        own = {name: column for name, column in self._features().items() if name not in added}
+        return arrow_schema({**self.key, **on, **own, **self.key})  # keys come first, and not null
+
+    @property
     def read_schema(self) -> pa.Schema:
-        """Columns read from the input: keys, date and features, each once."""
+        """Columns that are scored: keys, date and features, each once."""
+        return arrow_schema({**self.key, **self._features()})
+
+    def _features(self) -> dict[str, Column]:
         features: dict[str, Column] = {}
         for bundle in self.bundles:
             inputs = bundle.json("contract.json")["inputs"]
             features |= {name: Column(**facts) for name, facts in inputs.items()}
-        return arrow_schema({**self.key, **features})
+        return features
 
     def arms(self) -> Iterator[tuple[Bundle, tuple[int, int]]]:
         """Yield who scores the rows of which buckets, from one up to another."""
@@ -95,7 +118,25 @@ def plan_split(bundle: Bundle, challenger: Bundle, share: Decimal, trigger: str)
             f"has another key, input or predictions than {bundle.version.number}",
             "It cannot share its rows: score it beside production with --shadow.",
         )
+    _refuse_other_joins(job, other)
     return replace(job, challenger=challenger, share=share)
+
+
+def _refuse_other_joins(job: Job, other: Job) -> None:
+    """Look that no feature of the two has one name and two meanings.
+
+    Raises:
+        VersionUnfitError: one has.
+    """
+    rules = {plan.input: replace(plan, columns={}) for plan in job.joins}
+    for plan in other.joins:
+        if rules.get(plan.input, replace(plan, columns={})) != replace(plan, columns={}):
+            raise VersionUnfitError(
+                job.bundle.spec.name,
+                other.bundle.version.number,
+                f"joins {plan.input!r} otherwise than {job.bundle.version.number}",
+                "It cannot share its rows: score it beside production with --shadow.",
+            )
 
 
 def plan_production(registry: Registry, name: str, trigger: str) -> Job:

@@ -12,9 +12,11 @@ from registry.models import ModelFacts
 from registry.names import check_name
 from registry.policy import check_tables
 from tasks.errors import LabError, UnknownFolderError
+from tasks.join_rules import Join, read_joins
 from tasks.model_script import REMAKE, check_lock, check_script
 from tasks.notebook_file import NOTEBOOK, read_notebook
 from tasks.program import read_command, read_program
+from tasks.schedules import Schedule, read_schedule
 from tasks.toml_table import Table, read_toml
 
 # What a model folder must hold, and what each file is for in the manifest.
@@ -26,8 +28,13 @@ FILES: Mapping[str, str] = {
 }
 # What it may hold besides.
 OPTIONAL_FILES: Mapping[str, str] = {NOTEBOOK: "notebook"}
-METRICS = ("roc_auc", "brier", "brier_skill", "log_loss")
-DISTANCES = ("jensen_shannon", "psi", "wasserstein")
+# What is predicted -> the metrics that judge it.
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "binary": ("roc_auc", "brier", "brier_skill", "log_loss", "accuracy"),
+    "multiclass": ("roc_auc", "log_loss", "accuracy", "balanced_accuracy", "macro_f1"),
+    "regression": ("mae", "rmse", "r2"),
+}
+DISTANCES = ("jensen_shannon", "psi", "wasserstein", "missing", "unseen")
 OUTPUT_TYPES = ("string", "int64", "float64", "bool")
 
 
@@ -37,6 +44,16 @@ class MetricRule:
 
     min: float | None  # at least this on the held-out days
     tolerance: float | None  # at most this much worse than the champion
+
+
+@dataclass(frozen=True)
+class Staleness:
+    """How old what a model lives on may be, counted in data dates back from the day asked for."""
+
+    no_score_days: int = 2  # since the last day whose predictions readers see
+    no_actuals_days: int = 14  # since the last scored day with a known outcome
+    data_late_days: int = 2  # since the last ingested day of the input
+    version_old_days: int = 365  # since the last day the champion learned from
 
 
 @dataclass(frozen=True)
@@ -73,20 +90,25 @@ class ModelSpec:
 
     facts: ModelFacts
     author: str
-    input: str  # the dataset it reads
+    input: str  # the dataset that defines rows, key and date
     features: tuple[str, ...]
     actuals: str  # the dataset that brings the truth later
     target: str
     predictions: Mapping[str, str]  # column -> type
     params: Mapping[str, Any]
     holdout_partitions: int
+    kind: str  # of prediction: binary, multiclass or regression
+    classes: Mapping[str, str]  # of a multiclass target: its values -> columns of their chances
     metrics: Mapping[str, MetricRule]
     budget: Budget
     tolerances: Mapping[str, float]  # column -> how far a golden prediction may lie off
     drift: Drift
     retraining: Retraining
+    staleness: Staleness
     keep_wheels: bool  # so that the environment can be built when the index has changed
     command: tuple[str, ...]  # of its own scoring program; empty where model.py predicts
+    schedule: Schedule | None  # when it scores by itself; without one only when asked
+    joins: tuple[Join, ...] = ()  # what else it reads
 
     @property
     def name(self) -> str:
@@ -176,8 +198,10 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
         "evaluation",
         "budget",
         "verification",
+        "schedule",
         "drift",
         "retraining",
+        "staleness",
         "environment",
         "runner",
         "approvals",
@@ -187,16 +211,15 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
     about = top.table("model").only("name", "owner", "author", "description", "tags")
     if about.get("name", str) != name:
         raise LabError(about.where, f"name is {about.get('name', str)!r}", f"Expected {name!r}.")
-    data = top.table("data").only("inputs", "features", "actuals", "target")
-    inputs = data.names("inputs")
-    if len(inputs) != 1:
-        raise LabError(data.where, f"inputs are {list(inputs)}", "This release reads one dataset.")
+    data = top.table("data").only("inputs", "features", "actuals", "target", "join")
     features = data.names("features")
+    joins = read_joins(data, features, name, about.get("owner", str))
     if not features or data.get("target", str) in features:
         raise LabError(
             data.where, "features are empty or hold the target", "Name what is known beforehand."
         )
-    evaluation = top.table("evaluation").only("holdout_partitions", "metrics")
+    evaluation = top.table("evaluation").only("holdout_partitions", "kind", "classes", "metrics")
+    kind = _kind(evaluation)
     budget = top.table("budget").only("rows_per_s", "memory_mib", "deadline_s")
     predictions = _predictions(top.table("predictions"))
     return ModelSpec(
@@ -207,26 +230,31 @@ def _read_spec(path: Path, name: str, where: str) -> ModelSpec:
             about.names("tags", []),
         ),
         author=about.get("author", str),
-        input=inputs[0],
+        input=data.names("inputs")[0],
         features=features,
         actuals=data.get("actuals", str),
         target=data.get("target", str),
         predictions=predictions,
         params=_params(top.table("params", needed=False)),
         holdout_partitions=_at_least_one(evaluation, "holdout_partitions"),
-        metrics=_metrics(evaluation.table("metrics")),
+        kind=kind,
+        classes=_classes(evaluation, kind, predictions),
+        metrics=_metrics(evaluation.table("metrics"), kind),
         budget=Budget(
             budget.get("rows_per_s", float),
             _at_least_one(budget, "memory_mib"),
             budget.get("deadline_s", float, 600.0),
         ),
         tolerances=_tolerances(top.table("verification", needed=False), predictions),
-        drift=_drift(top.table("drift"), features),
+        drift=_drift(top.table("drift"), (*features, *predictions)),
         retraining=_retraining(top.table("retraining")),
+        staleness=_staleness(top.table("staleness", needed=False)),
         keep_wheels=top.table("environment", needed=False)
         .only("keep_wheels")
         .get("keep_wheels", bool, True),
         command=read_command(top.table("runner")) if "runner" in top.values else (),
+        schedule=read_schedule(top.table("schedule")) if "schedule" in top.values else None,
+        joins=joins,
     )
 
 
@@ -265,12 +293,40 @@ def _params(table: Table) -> dict[str, Any]:
         raise LabError(table.where, f"not plain values ({err})", "No dates or times here.") from err
 
 
-def _metrics(table: Table) -> dict[str, MetricRule]:
+def _kind(evaluation: Table) -> str:
+    kind = evaluation.get("kind", str, "binary")
+    if kind not in METRICS:
+        raise LabError(evaluation.where, f"kind is {kind!r}", f"Known: {', '.join(METRICS)}.")
+    return kind
+
+
+def _classes(evaluation: Table, kind: str, predictions: Mapping[str, str]) -> dict[str, str]:
+    table = evaluation.table("classes", needed=False)
+    if (kind == "multiclass") != bool(table.values):
+        raise LabError(
+            evaluation.where,
+            f"kind is {kind!r} and classes are {list(table.values)}",
+            'For kind = "multiclass", and only there, name each value of the target and the '
+            'float64 column of its chance: classes = { late = "p_late", early = "p_early" }.',
+        )
+    classes = {name: table.get(name, str) for name in table.values}
+    wrong = [column for column in classes.values() if predictions.get(column) != "float64"]
+    if wrong or len(set(classes.values())) != len(classes) or len(classes) == 1:
+        raise LabError(
+            table.where,
+            f"the chances are in {list(classes.values())}",
+            "Expected at least two float64 columns of [predictions], each once.",
+        )
+    return classes
+
+
+def _metrics(table: Table, kind: str) -> dict[str, MetricRule]:
     rules = {}
     for name in table.values:
         rule = table.table(name).only("min", "tolerance")
-        if name not in METRICS:
-            raise LabError(table.where, f"unknown metric {name!r}", f"Known: {', '.join(METRICS)}.")
+        if name not in METRICS[kind]:
+            known = f"Known for {kind} predictions: {', '.join(METRICS[kind])}."
+            raise LabError(table.where, f"unknown metric {name!r}", known)
         rules[name] = MetricRule(
             rule.get("min", float) if "min" in rule.values else None,
             rule.get("tolerance", float) if "tolerance" in rule.values else None,
@@ -280,15 +336,21 @@ def _metrics(table: Table) -> dict[str, MetricRule]:
     return rules
 
 
-def _drift(table: Table, features: tuple[str, ...]) -> Drift:
+def _drift(table: Table, columns: tuple[str, ...]) -> Drift:
     table.only("window_days", "persistence", "watch", "fires_when")
     watched = table.table("watch")
     watch = {}
     for column in watched.values:
-        if column not in features:
-            raise LabError(watched.where, f"{column!r} is no feature", f"Known: {features}.")
+        if column not in columns:
+            known = f"Known: {', '.join(columns)}."
+            raise LabError(watched.where, f"{column!r} is no feature and no prediction", known)
         distances = watched.table(column).only(*DISTANCES)
         watch[column] = {name: distances.get(name, float) for name in distances.values}
+        for name, threshold in watch[column].items():
+            if not 0 < threshold < math.inf:  # at 0 everything drifts, and NaN never does
+                raise LabError(
+                    distances.where, f"{name!r} is {threshold:g}", "Expected more than 0."
+                )
     fires_when = table.get("fires_when", str, "any")
     if fires_when not in ("any", "all"):
         raise LabError(table.where, f"fires_when is {fires_when!r}", "Expected 'any' or 'all'.")
@@ -304,6 +366,16 @@ def _retraining(table: Table) -> Retraining:
         table.get("max_per_quarter", int),
         _at_least_one(table, "train_partitions"),
     )
+
+
+def _staleness(table: Table) -> Staleness:
+    limits = vars(Staleness())
+    table.only(*limits)
+    days = {name: table.get(name, int, default) for name, default in limits.items()}
+    for name, value in days.items():
+        if value < 0:
+            raise LabError(table.where, f"{name} is {value}", "Expected 0 days or more.")
+    return Staleness(**days)
 
 
 def _at_least_one(table: Table, key: str) -> int:

@@ -15,7 +15,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from registry.lineage import DataVersion, KnownRun, KnownVersion, Lineage
+from registry.runs import PRODUCTION
 from registry.versions import TrainingPartition
+from tasks.join_rules import PREDICTIONS
 from tasks.lineage import Prediction, Traced
 
 Json = dict[str, Any]
@@ -78,7 +80,11 @@ def _scoring_events(traced: Traced) -> Iterator[Json]:
         row, outcome = known.row, known.outcome
         version = lineage.versions[row.version_id]
         job = f"score/{version.model}/{row.variant}"
-        inputs = [_data(known.data, row.table_version), _model(version)]
+        joined = [
+            _data(DataVersion(r.dataset, r.date, r.partition_digest), r.table_version, use="joined")
+            for r in known.inputs
+        ]
+        inputs = [_data(known.data, row.table_version), *joined, _model(version)]
         facts = {
             "run": row.id,
             "variant": row.variant,
@@ -140,7 +146,10 @@ def _run(name: str, **facets: Json) -> Json:
 
 def _data(data: DataVersion, table_version: int, **more: Any) -> Json:
     facts = {"digest": data.digest, "tableVersion": table_version, **more}
-    return _dataset(f"datasets/{_data_name(data)}", version=data.digest, pilotline_partition=facts)
+    name = f"datasets/{_data_name(data)}"
+    if data.dataset.startswith(PREDICTIONS):  # of another model, that were read as a dataset
+        name = f"{data.dataset}/{PRODUCTION}/{data.date.isoformat()}"
+    return _dataset(name, version=data.digest, pilotline_partition=facts)
 
 
 def _model(version: KnownVersion) -> Json:

@@ -9,19 +9,21 @@ from dataclasses import replace
 import pyarrow as pa
 
 from registry import Registry
-from registry.runs import Run, get_run
+from registry.runs import Run, get_run, inputs_of
 from tasks import lake
+from tasks.as_of import Joined
 from tasks.buckets import BUCKETS, bucket_of
 from tasks.bundle import Bundle
 from tasks.environments import built_environment
 from tasks.errors import LakeError, ShardError, StepError
 from tasks.home import Home
 from tasks.job import Job, plan_again
+from tasks.joined_inputs import read_joined
 from tasks.metering import Meter
 from tasks.part_file import write_part
 from tasks.partition_files import PartitionFiles
 from tasks.parts import Part, PartDone
-from tasks.prediction_stream import PredictionStream, files_of
+from tasks.prediction_stream import PredictionStream, files_of, join_batches
 from tasks.predictions import BATCH_ROWS
 from tasks.process import Room, scoring_child
 from tasks.tiers import tier_for
@@ -43,7 +45,7 @@ def score_part(registry: Registry, home: Home, run_id: str, index: int, part: Pa
         UnknownRunError: this home's registry knows nothing of the run.
     """
     with registry.read() as session:
-        run = get_run(session, run_id)
+        run, reads = get_run(session, run_id), inputs_of(session, [run_id])
     job = plan_again(registry, run)
     bundle = next(one for one in job.bundles if one.version.number == part.number)
     tier = tier_for(home, bundle.folder)
@@ -53,24 +55,33 @@ def score_part(registry: Registry, home: Home, run_id: str, index: int, part: Pa
     name, lock = bundle.spec.name, bundle.lock
     wheelhouse = Wheelhouse(registry, home.scratch)
     try:
+        joined = read_joined(registry, home, job.joins, reads, job.date_column)
         with built_environment(
             home.scratch, name, lock, walled=tier.walled, wheelhouse=wheelhouse
         ) as environment:
             room = Room(home, environment, tier)
-            done = _score(room, job, run, bundle, index, part)
+            done = _score(room, job, run, bundle, index, part, joined)
     except (StepError, OSError, pa.ArrowException) as err:
         raise ShardError(str(err)) from err
     gone = not environment.folder.exists()
     return replace(done, teardown_s=environment.teardown_s[0], clean=gone)
 
 
-def _score(room: Room, job: Job, run: Run, bundle: Bundle, index: int, part: Part) -> PartDone:
+def _score(
+    room: Room,
+    job: Job,
+    run: Run,
+    bundle: Bundle,
+    index: int,
+    part: Part,
+    joined: Joined | None,
+) -> PartDone:
     meter = Meter()
     meter.begin()
     files = files_of(room.home, job, run).pick(part.pieces)
     with scoring_child(room, bundle.folder, bundle.artifact) as child:
         meter.watch(child)
-        rows = stream_part(files, job, part)
+        rows = join_batches(stream_part(files, job, part), job, joined)
         stream = PredictionStream(
             job, run, child, bundle, rows, lambda found: _check_rows(run, part, found)
         )
@@ -92,8 +103,8 @@ def _score(room: Room, job: Job, run: Run, bundle: Bundle, index: int, part: Par
 
 
 def stream_part(files: PartitionFiles, job: Job, part: Part) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the part's buckets, keys and features."""
-    for batch in files.stream(job.read_schema, BATCH_ROWS):
+    """Yield the rows of the part's buckets, in the job's ``input_schema``."""
+    for batch in files.stream(job.input_schema, BATCH_ROWS):
         if (part.first, part.end) == (0, BUCKETS):
             yield batch
             continue

@@ -170,15 +170,25 @@ class PartitionFiles:
         )
 
 
-def find_files(table: DeltaTable, dataset: str, date_column: str, day: date) -> PartitionFiles:
+def find_files(
+    table: DeltaTable, dataset: str, date_column: str, day: date, predicate: str | None = None
+) -> PartitionFiles:
     """Return the files that hold ``day`` in ``table``, at the version it was opened at.
+
+    Args:
+        table: an open table.
+        dataset: what to call it in messages.
+        date_column: by which it is partitioned.
+        day: the day.
+        predicate: names the day's partition, where the table has other columns to cut it by too.
 
     Raises:
         LakeError: a file lies outside the table.
     """
     root = _local(table.table_uri).resolve()
     paths = [
-        _local(uri) for uri in table.file_uris(file_pruning_predicate=on_day(date_column, day))
+        _local(uri)
+        for uri in table.file_uris(file_pruning_predicate=predicate or on_day(date_column, day))
     ]
     for path in paths:
         if not path.resolve().is_relative_to(root):

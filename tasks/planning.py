@@ -14,7 +14,9 @@ from registry.references import end_of_day
 from registry.resolution import champion, champion_at, promoted_version
 from registry.runs import PRODUCTION, Run, last_outcomes, versions_of, visible_runs
 from registry.versions import ModelVersion, learned_from
-from tasks.errors import NothingToDoError
+from tasks.errors import InputRefusedError, NothingToDoError
+from tasks.join_plan import JoinPlan, plans_of
+from tasks.joined_inputs import pick_inputs, say_changes
 
 MAX_DAYS = 20_000  # half a century; more is a slip of the finger
 TO_DO = ("missing", "failed", "stale", "other version")
@@ -77,6 +79,7 @@ def plan_backfill(
         present = get_alias(session, model.id, CHAMPION)
         plan: list[PlannedDay] = []
         known: dict[int, set[date]] = {}
+        joins: dict[int, tuple[JoinPlan, ...]] = {}
         for day in days:
             version, problem = fixed, ""
             if using == "as-of":
@@ -85,6 +88,10 @@ def plan_backfill(
                 problem = f"{dataset} {day} is not ingested"
             elif version is not None and not include_training_days:
                 problem = _learned_problem(session, version, day, known)
+            if version is not None and not problem:
+                if version.id not in joins:
+                    joins[version.id] = plans_of(registry, version)
+                problem = _input_problem(session, joins[version.id], day)
             if version is None or problem:
                 plan.append(PlannedDay(day, "blocked", "", problem))
                 continue
@@ -107,6 +114,8 @@ def plan_backfill(
             elif run.version_id != version.id or run.challenger_id is not None:
                 before = " and ".join(v.number for v in versions_of(session, run))
                 plan.append(PlannedDay(day, "other version", number, f"replaces {before}"))
+            elif changed := say_changes(session, joins[version.id], run):
+                plan.append(PlannedDay(day, "stale", number, changed))
             else:
                 plan.append(PlannedDay(day, "done", number, ""))
     return plan
@@ -131,6 +140,15 @@ def _resolve(session: Session, name: str, using: str) -> ModelVersion:
     return (
         champion(session, name) if using == "champion" else promoted_version(session, name, using)
     )
+
+
+def _input_problem(session: Session, plans: tuple[JoinPlan, ...], day: date) -> str:
+    """Return why what further inputs hold must not be read for ``day``; else nothing."""
+    try:
+        pick_inputs(session, plans, [day])
+    except InputRefusedError as err:
+        return str(err)
+    return ""
 
 
 def _learned_problem(

@@ -9,15 +9,16 @@ from registry.failpoints import reach
 from registry.ingests import Ingest
 from registry.runs import Run
 from tasks import lake
+from tasks.as_of import Joined
 from tasks.bundle import Bundle
+from tasks.digests import check_day
 from tasks.errors import ChildError, LakeError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.partition_files import PartitionFiles, find_files
 from tasks.predictions import BATCH_ROWS, output_schema, refuse_not_finite
-from tasks.profiles import Profile, decode_profile, merge_profiles, profile_like
+from tasks.profiles import Profile, ProfileFold
 from tasks.runner import Child
-from tasks.training_data import check_day
 
 
 class PredictionStream:
@@ -45,11 +46,9 @@ class PredictionStream:
         """
         self._job, self._run, self._child, self._bundle = job, run, child, bundle
         self._rows, self._last_look = rows, last_look
-        self._reference = decode_profile(job.bundle.files["profile.json"])
         self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
         # Features are profiled by the thread that feeds, predictions by the one that reads.
-        self._features: queue.SimpleQueue[Profile] = queue.SimpleQueue()
-        self._profile: Profile | None = None
+        self._features, self._predictions = ProfileFold(), ProfileFold()
         self.error: Exception | None = None
 
     def reader(self) -> pa.RecordBatchReader:
@@ -58,8 +57,8 @@ class PredictionStream:
 
     def profile(self) -> Profile:
         """Return the profile of inputs and predictions together."""
-        assert self._profile is not None, "a partition has rows"
-        return self._profile
+        features, predictions = self._features.profile(), self._predictions.profile()
+        return Profile(features.rows, {**features.columns, **predictions.columns})
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the finished rows; its last act is the check that they are complete."""
@@ -89,14 +88,11 @@ class PredictionStream:
         profiled, fed = list(self._job.bundle.spec.features), list(self._bundle.spec.features)
         for batch in self._rows:
             self._keys.put(batch.select(list(self._job.key)))
-            self._features.put(profile_like(self._reference, batch.select(profiled)))
+            self._features.add(batch.select(profiled))
             yield batch.select(fed)
 
     def _finish(self, keys: pa.RecordBatch, predicted: pa.RecordBatch) -> pa.RecordBatch:
-        seen = profile_like(self._reference, predicted)
-        features = self._features.get_nowait()
-        both = Profile(features.rows, {**features.columns, **seen.columns})
-        self._profile = merge_profiles([self._profile, both] if self._profile else [both])
+        self._predictions.add(predicted)
         own = [self._bundle.version.number, self._run.id, self._job.variant]
         constants = [pa.repeat(pa.scalar(value), keys.num_rows) for value in own]
         columns = [*keys.columns, *predicted.columns, *constants]
@@ -127,21 +123,48 @@ def files_of(home: Home, job: Job, run: Run) -> PartitionFiles:
     return find_files(table, run.dataset, job.date_column, run.date)
 
 
-def stream_input(home: Home, job: Job, run: Run, partition: Ingest) -> Iterator[pa.RecordBatch]:
+def stream_input(
+    home: Home, job: Job, run: Run, partition: Ingest, joined: Joined | None
+) -> Iterator[pa.RecordBatch]:
     """Yield what ``run`` scores in batches, once its files are known to be what was ingested.
+
+    Args:
+        home: the home.
+        job: what is scored.
+        run: the claim.
+        partition: what it claimed.
+        joined: its further inputs, where it has any.
 
     Raises:
         LakeError: the table or the version that was claimed is gone, or is not what was ingested.
     """
     if partition.files_digest is None:  # ingested before files were hashed
-        yield from read_input(home, job, run).to_batches(max_chunksize=BATCH_ROWS)
+        yield from read_input(home, job, run, joined).to_batches(max_chunksize=BATCH_ROWS)
         return
     files = files_of(home, job, run)
     before = files.require(partition.files_digest)
-    yield from files.stream(job.read_schema, BATCH_ROWS, before)
+    yield from join_batches(files.stream(job.input_schema, BATCH_ROWS, before), job, joined)
 
 
-def read_input(home: Home, job: Job, run: Run) -> pa.Table:
+def join_batches(
+    batches: Iterator[pa.RecordBatch], job: Job, joined: Joined | None
+) -> Iterator[pa.RecordBatch]:
+    """Yield each batch with the features of further inputs, in the job's ``read_schema``."""
+    if joined is None:
+        yield from batches
+        return
+    for batch in batches:
+        yield from complete_rows(pa.Table.from_batches([batch]), job, joined).to_batches()
+
+
+def complete_rows(rows: pa.Table, job: Job, joined: Joined | None) -> pa.Table:
+    """Return ``rows`` in the job's ``read_schema``, further inputs joined, in one piece."""
+    schema = job.read_schema
+    whole = rows if joined is None else joined.add(rows)
+    return whole.select(schema.names).cast(schema).combine_chunks()
+
+
+def read_input(home: Home, job: Job, run: Run, joined: Joined | None) -> pa.Table:
     """Return what ``run`` scores: keys and features, once the day's digest is what was claimed.
 
     A flipped bit in a Parquet file reads as other values without an error in half the cases.
@@ -153,5 +176,5 @@ def read_input(home: Home, job: Job, run: Run) -> pa.Table:
     rows = lake.read(table, lake.schema_of(table), lake.on_day(job.date_column, run.date))
     key = tuple(job.bundle.json("contract.json")["key"])
     check_day(run.dataset, key, run.date, rows, run.partition_digest)
-    schema = job.read_schema
-    return rows.select(schema.names).cast(schema).combine_chunks()
+    schema = job.input_schema
+    return complete_rows(rows.select(schema.names).cast(schema), job, joined)

@@ -18,6 +18,7 @@ from registry.runs import (
     Run,
     came_by_import,
     get_run,
+    inputs_of,
     outcome_of,
     versions_of,
     visible_runs,
@@ -30,6 +31,7 @@ from tasks.environments import built_environment
 from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
 from tasks.job import Job, check_record, plan_again
+from tasks.joined_inputs import read_joined
 from tasks.prediction_stream import read_input
 from tasks.predictions import predict_rows
 from tasks.process import Room
@@ -147,8 +149,11 @@ def replay_run(
             f"the lock of run {run_id!r}", run.lock_digest, digest_bytes(bundle.lock)
         )
     say(f"reading {run.dataset} {run.date} at table version {run.table_version}")
+    with registry.read() as session:
+        reads = inputs_of(session, [run.id])
     try:
-        rows = read_input(home, job, run)
+        joined = read_joined(registry, home, job.joins, reads, job.date_column)
+        rows = read_input(home, job, run, joined)
         sources = _read_recorded(home, job, found)
     except LakeError as err:
         if not found.imported:

@@ -22,7 +22,10 @@ MAX_CRASHES = 3  # a child each; what crashes three times is not asked further
 SHOWN_LETTERS = 300
 # A model that raises refuses, but where it is the harness that raises, over what predict gave.
 REFUSED = re.compile(r"(predict|its code) raised ")
-WRONG = re.compile(r"gave |predict raised ValueError: predict (gave|changed) ")
+WRONG = re.compile(
+    r"gave |predict raised ValueError: predict (gave|changed) "
+    r"|predict raised (ValueError|TypeError): features gave "
+)
 GOOD = ("answered", "refused")
 
 

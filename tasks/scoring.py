@@ -23,6 +23,7 @@ from registry.runs import (
     PRODUCTION,
     Claim,
     Ending,
+    InputRead,
     Run,
     RunOutcome,
     claim_partition,
@@ -38,12 +39,15 @@ from tasks.commit import commit_partition, find_commit, transaction_name
 from tasks.environments import built_environment, interpreter, sweep_scratch
 from tasks.errors import (
     EnvironmentBuildError,
+    InputRefusedError,
+    LakeError,
     OverwriteRefusedError,
     StepError,
     SupersededError,
 )
 from tasks.home import Home
 from tasks.job import Job
+from tasks.joined_inputs import choose_inputs, list_empty, pick_inputs, say_changes
 from tasks.metering import Meter
 from tasks.planning import may_replace
 from tasks.process import Room, scoring_child
@@ -113,6 +117,7 @@ def score_days(
     if not open_days:
         return results
     _check_fit(registry, job)
+    _warn_of_inputs(registry, job, open_days, say)
     big = [day for day in open_days if crew is not None and _is_cut(registry, job, day, crew)]
     whole = [day for day in open_days if day not in big]
     try:
@@ -195,8 +200,9 @@ def _record_unbuilt(
 ) -> None:
     """Leave a failed run with its reason, as for every other way of failing."""
     _settle_earlier(registry, home, job, day)
-    with suppress(OverwriteRefusedError, VersionUnfitError):
-        run, _ = _claim(registry, tier, job, day)
+    with suppress(InputRefusedError, LakeError, OverwriteRefusedError, VersionUnfitError):
+        reads = choose_inputs(registry, home, job.joins, [day])
+        run, _ = _claim(registry, tier, job, day, reads)
         _end(registry, run, Ending("failed", reason=str(error)))
 
 
@@ -221,11 +227,31 @@ def find_unchanged(registry: Registry, job: Job, day: date) -> DayScored | None:
     # A run without an outcome may have committed: what readers see is known once it is settled.
     if unsettled or run is None or not job.is_by(run):
         return None
-    if run.partition_digest != partition.partition_digest:
+    if run.partition_digest != partition.partition_digest or _joins_others(registry, job, run):
         return None
     state, rows = "unchanged", partition.accepted
     result = DayScored(day, state, version.number, run.id, rows, isolation=run.isolation)
     return _as_asked(job, result)
+
+
+def _joins_others(registry: Registry, job: Job, run: Run) -> bool:
+    """Tell whether ``run`` read other rows of further inputs than it would now, or must not."""
+    with registry.read() as session:
+        try:
+            return bool(job.joins and say_changes(session, job.joins, run))
+        except InputRefusedError:
+            return True
+
+
+def _warn_of_inputs(
+    registry: Registry, job: Job, days: Sequence[date], say: Callable[[str], None]
+) -> None:
+    """Say which further inputs have nothing for a day."""
+    with registry.read() as session:
+        for day in days if job.joins else ():
+            with suppress(InputRefusedError):  # which the day itself then says
+                for warning in list_empty(session, job.joins, day):
+                    say(warning)
 
 
 def check_interpreter(bundle: Bundle) -> None:
@@ -316,8 +342,9 @@ def _score_day(
     number = job.bundle.version.number
     _settle_earlier(registry, home, job, day)
     try:
-        run, partition = _claim(registry, tier, job, day)
-    except (OverwriteRefusedError, VersionUnfitError) as err:
+        reads = choose_inputs(registry, home, job.joins, [day])
+        run, partition = _claim(registry, tier, job, day, reads)
+    except (InputRefusedError, LakeError, OverwriteRefusedError, VersionUnfitError) as err:
         return DayScored(day, "failed", number, "", 0, str(err))
     runs.append(run)
     reach("score: claimed")
@@ -356,8 +383,11 @@ def _score_day(
     )
 
 
-def _claim(registry: Registry, tier: Tier, job: Job, day: date) -> tuple[Run, Ingest]:
+def _claim(
+    registry: Registry, tier: Tier, job: Job, day: date, reads: Sequence[InputRead] = ()
+) -> tuple[Run, Ingest]:
     with registry.write() as session:
+        pick_inputs(session, job.joins, [day])  # under the lock: is one of them revoked by now?
         partition = get_partition(session, job.bundle.spec.input, day)
         _refuse_retired(session, job)
         _refuse_overwrite(session, job, day)
@@ -376,6 +406,7 @@ def _claim(registry: Registry, tier: Tier, job: Job, day: date) -> tuple[Run, In
                 challenger_id=job.challenger.version.id if job.challenger else None,
                 share=str(job.share) if job.share else None,
             ),
+            reads,
         )
     return run, partition
 

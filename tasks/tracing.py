@@ -17,6 +17,7 @@ from registry.runs import (
     describe_split,
     get_run,
     imported_run,
+    inputs_of,
     outcome_of,
     teardown_of,
     versions_of,
@@ -27,9 +28,11 @@ from registry.versions import ModelVersion, list_versions, status_of
 from tasks import lake
 from tasks.bundle import load_json, load_manifest
 from tasks.datasets import TYPES
+from tasks.digests import check_day
 from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
-from tasks.training_data import check_day
+from tasks.job import plan_again
+from tasks.joined_inputs import read_joined
 
 
 def trace_prediction(
@@ -58,10 +61,16 @@ def trace_prediction(
         status = status_of(session, version)
         approvals = _approvals_of(session, version)
         split = describe_split(session, run)
+        reads = inputs_of(session, [run.id])
     manifest = load_manifest(registry, version)
     source = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
     partition = lake.read(source, lake.schema_of(source), lake.on_day(contract["date"], day))
     check_day(run.dataset, tuple(contract["key"]), day, partition, run.partition_digest)
+    found = _pick(partition, where)
+    job = plan_again(registry, run)
+    joined = read_joined(registry, home, job.joins, reads, job.date_column)
+    if joined is not None and found:
+        (found,) = joined.add(pa.Table.from_pylist([found], partition.schema)).to_pylist()
     return {
         "model": name,
         "key": {column: _plain(value) for column, value in where.items()},
@@ -69,7 +78,7 @@ def trace_prediction(
             column: row[column]
             for column in load_json(registry, version, "contract.json")["outputs"]
         },
-        "input": {column: _plain(value) for column, value in _pick(partition, where).items()},
+        "input": {column: _plain(value) for column, value in found.items()},
         "version": {
             "number": version.number,
             "digest": version.digest,
@@ -94,6 +103,15 @@ def trace_prediction(
             "digest": run.partition_digest,
             "table_version": run.table_version,
         },
+        "joined": [
+            {
+                "dataset": read.dataset,
+                "date": read.date.isoformat(),
+                "digest": read.partition_digest,
+                "table_version": read.table_version,
+            }
+            for read in reads
+        ],
         "environment": {"lock": manifest.file("requirements.lock").sha256},
     }
 

@@ -1,7 +1,7 @@
 """What a version learns from: pinned days of the input, joined with what happened."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pyarrow as pa
@@ -10,12 +10,16 @@ from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.ingests import Ingest, list_partitions, span_of
+from registry.runs import InputRead
 from registry.versions import Learned
 from tasks import lake
 from tasks.datasets import Dataset, load_dataset
-from tasks.digests import partition_digest
-from tasks.errors import LabError, LakeError, NothingToDoError
+from tasks.digests import check_day
+from tasks.errors import LabError, NothingToDoError
 from tasks.home import Home
+from tasks.join_plan import JoinPlan, plan_joins
+from tasks.join_rules import short_name
+from tasks.joined_inputs import choose_inputs, read_joined
 from tasks.model_folder import ModelSpec
 
 
@@ -36,10 +40,23 @@ class Selection:
     actuals: Pin
     train: tuple[date, ...]
     holdout: tuple[date, ...]
+    plans: tuple[JoinPlan, ...] = ()  # of further inputs
+    joined: tuple[InputRead, ...] = ()  # every day of them that one of these days may read
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """All days, the held-out ones last."""
+        return (*self.train, *self.holdout)
 
     def learned(self) -> list[Learned]:
         """Return what the registry keeps of it."""
-        return [
+        days = set(self.days)
+        joined = [  # what was the truth of its own day may also be joined to later ones
+            Learned(read.dataset, read.date, "joined", read.partition_digest, read.table_version)
+            for read in self.joined
+            if read.dataset != self.actuals.dataset.name or read.date not in days
+        ]
+        return joined + [
             Learned(
                 pin.dataset.name,
                 day,
@@ -48,7 +65,7 @@ class Selection:
                 pin.table_version,
             )
             for pin in (self.input, self.actuals)
-            for day in (*self.train, *self.holdout)
+            for day in self.days
         ]
 
 
@@ -69,6 +86,7 @@ def select_days(registry: Registry, home: Home, spec: ModelSpec, until: date | N
     """
     inputs, actuals = load_dataset(home.lab, spec.input), load_dataset(home.lab, spec.actuals)
     _check_columns(spec, inputs, actuals)
+    plans = plan_joins(registry, home, spec)
     with registry.read() as session:
         of_input = {p.date: p for p in list_partitions(session, inputs.name, end=until)}
         of_actuals = {p.date: p for p in list_partitions(session, actuals.name, end=until)}
@@ -85,23 +103,33 @@ def select_days(registry: Registry, home: Home, spec: ModelSpec, until: date | N
             )
         holdout = tuple(days[-spec.holdout_partitions :])
         train = tuple(days[: -spec.holdout_partitions][-spec.retraining.train_partitions :])
-        return Selection(
+        found = Selection(
             _pin(session, inputs, of_input, (*train, *holdout)),
             _pin(session, actuals, of_actuals, (*train, *holdout)),
             train,
             holdout,
+            plans,
         )
+    return replace(found, joined=tuple(choose_inputs(registry, home, plans, found.days)))
 
 
-def load_rows(home: Home, spec: ModelSpec, selection: Selection) -> TrainingRows:
+def load_rows(
+    registry: Registry, home: Home, spec: ModelSpec, selection: Selection
+) -> TrainingRows:
     """Return the selected rows, each day checked against its digest first.
 
     Raises:
         LakeError: a table is gone, or a day is not what was ingested.
+        InputRefusedError: rows of a further input cannot be told apart.
     """
     key = selection.input.dataset.key
     columns = dict.fromkeys([*key, selection.input.dataset.date, *spec.features])
-    inputs = read_pin(home, selection.input).select(list(columns))
+    day, plans = selection.input.dataset.date, selection.plans
+    inputs = read_pin(home, selection.input)
+    further = read_joined(registry, home, plans, selection.joined, day)
+    if further is not None:
+        inputs = further.add(inputs)
+    inputs = inputs.select(list(columns))
     actuals = read_pin(home, selection.actuals).select([*key, spec.target])
     known = actuals.filter(pc.is_valid(actuals[spec.target]))
     joined = inputs.join(known, keys=list(key), join_type="inner")
@@ -132,21 +160,6 @@ def read_pin(home: Home, pin: Pin) -> pa.Table:
     return rows
 
 
-def check_day(dataset: str, key: tuple[str, ...], day: date, rows: pa.Table, digest: str) -> None:
-    """Do nothing if ``rows`` are what was ingested.
-
-    Raises:
-        LakeError: they are not.
-    """
-    found = partition_digest(rows, key)
-    if found != digest:
-        raise LakeError(
-            dataset,
-            f"day {day} reads as {found[:12]}..., ingested as {digest[:12]}...",
-            "Its files are damaged: restore the lake from a copy, or ingest the day again.",
-        )
-
-
 def _pin(
     session: Session, dataset: Dataset, partitions: dict[date, Ingest], days: Sequence[date]
 ) -> Pin:
@@ -157,8 +170,9 @@ def _pin(
 
 def _check_columns(spec: ModelSpec, inputs: Dataset, actuals: Dataset) -> None:
     where = f"lab/models/{spec.name}/model.toml [data]"
+    joined = {f"{short_name(one.input)}.{name}" for one in spec.joins for name in one.columns}
     for name in spec.features:
-        if name not in inputs.columns:
+        if name not in inputs.columns and name not in joined:
             raise LabError(
                 where,
                 f"feature {name!r} is no column of {inputs.name!r}",

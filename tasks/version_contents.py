@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from registry.canonical import canonical_json
 from tasks.bundle import ARTIFACT, Bundle
+from tasks.drift import check_watch
 from tasks.model_folder import FILES, OPTIONAL_FILES, ModelFolder
 from tasks.notebook_file import PAGE
-from tasks.profiles import Profile, make_reference
+from tasks.profiles import Profile, profile_rows
 from tasks.program import FOLDER
 from tasks.training_data import Selection, TrainingRows
 
@@ -65,12 +66,17 @@ def version_contents(
 
 def _contract(folder: ModelFolder, selection: Selection) -> dict[str, Any]:
     dataset, spec = selection.input.dataset, folder.spec
+    columns = dict(dataset.columns)
+    for plan in selection.plans:
+        columns |= plan.features
+    joins = {plan.input: plan.describe() for plan in selection.plans}
     return {
         "dataset": dataset.name,
         "date": dataset.date,
         "key": list(dataset.key),
         "key_types": {name: dataset.columns[name].type for name in (dataset.date, *dataset.key)},
-        "inputs": {name: vars(dataset.columns[name]) for name in spec.features},
+        "inputs": {name: vars(columns[name]) for name in spec.features},
+        **({"joins": joins} if joins else {}),
         "outputs": {
             name: {"type": kind, "nullable": False} for name, kind in spec.predictions.items()
         },
@@ -78,7 +84,12 @@ def _contract(folder: ModelFolder, selection: Selection) -> dict[str, Any]:
 
 
 def _data(selection: Selection, rows: TrainingRows) -> dict[str, Any]:
+    joined: dict[str, dict[str, Any]] = {}
+    for read in selection.joined:
+        facts = {"digest": read.partition_digest, "table_version": read.table_version}
+        joined.setdefault(read.dataset, {})[read.date.isoformat()] = facts
     return {
+        **({"joined": joined} if joined else {}),
         "tables": {
             pin.dataset.name: {
                 "table_version": pin.table_version,
@@ -108,9 +119,11 @@ def _golden(features: tuple[str, ...], holdout: pa.Table, predicted: pa.Table) -
 
 
 def _reference(request: Request, rows: TrainingRows, predicted: pa.Table) -> Profile:
-    features = make_reference(rows.train.select(list(request.folder.spec.features)))
-    predictions = make_reference(predicted)
-    return Profile(features.rows, {**features.columns, **predictions.columns})
+    spec = request.folder.spec
+    features = profile_rows(rows.train.select(list(spec.features)))
+    reference = Profile(features.rows, {**features.columns, **profile_rows(predicted).columns})
+    check_watch(spec.name, reference, spec.drift.watch)
+    return reference
 
 
 def _list_differences(

@@ -27,7 +27,17 @@ from registry.metrics import Metric
 from registry.promotions import rollback
 from registry.registration import Registration, register
 from registry.reigns import Reign
-from registry.runs import Claim, Ending, Run, RunOutcome, ScoredPartition, claim_partition, end_run
+from registry.runs import (
+    Claim,
+    Ending,
+    InputRead,
+    Run,
+    RunInput,
+    RunOutcome,
+    ScoredPartition,
+    claim_partition,
+    end_run,
+)
 from registry.statuses import retire
 from registry.verifications import Verification
 from registry.versions import ModelVersion, TrainingPartition, VersionStatus, get_version
@@ -51,7 +61,8 @@ def lived(registry: Registry, registration: Make, release: Release, claim: Claim
         add_consumer(session, NAME, NewConsumer("pricing", "pricing@example.org", ">=1"))
         for version in (first, second):
             release(session, version)
-        run = claim_partition(session, second, claim)
+        joined = InputRead("weather", date(2012, 12, 31), "e" * 64, 7)
+        run = claim_partition(session, second, claim, [joined])
         end_run(session, run, Ending("succeeded", 842, table_version=1))
         late = claim_partition(session, second, replace(claim, date=date(2013, 1, 2)))
         end_run(session, late, Ending("failed", reason="it raised"))
@@ -186,6 +197,11 @@ TAMPERINGS: dict[str, tuple[Callable[[Session], Executable], str]] = {
         lambda _: update(Metric).values(rows=9),
         r"File evaluation\.json of 1\.0\.0",
     ),
+    "what a run joined": (
+        lambda _: update(RunInput).values(table_version=8),
+        "Run .* inputs|inputs",
+    ),
+    "a joined day that is gone": (lambda _: delete(RunInput), "Run .* inputs|inputs"),
     "a deleted status": (lambda _: delete(VersionStatus), r"Status of version 1\.0\.0"),
     "an event's time": (
         lambda _: update(Event).where(Event.seq == 4).values(kind="reviewed"),

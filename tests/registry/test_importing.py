@@ -33,12 +33,15 @@ from registry.resolution import champion
 from registry.runs import (
     Claim,
     Ending,
+    InputRead,
     claim_partition,
     end_run,
+    inputs_of,
     list_runs,
     record_teardown,
     visible_runs,
 )
+from registry.versions import get_version
 
 NAME = "flight-delay"
 DAY = date(2013, 1, 1)
@@ -63,7 +66,8 @@ def lived(source: Registry, registration: Make, release: Release, claim: Claim) 
         release(session, first)
         add_consumer(session, NAME, NewConsumer("planners", "ops@example.org", ">=1"))
         for _ in range(3):  # the last has the highest epoch
-            run = claim_partition(session, first, claim)
+            joined = InputRead("predictions/no-show", date(2012, 12, 31), "e" * 64, 7)
+            run = claim_partition(session, first, claim, [joined])
             profile = source.blobs.put(b"a profile")
             end_run(session, run, Ending("succeeded", 842, profile_digest=profile, table_version=0))
         record_teardown(session, run, 0.5, True)
@@ -296,6 +300,18 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a day it did not learn from": (
         lambda i: i["training_partitions"][0].update(date="2013-01-09"),
         "Training partitions of version",
+    ),
+    "a joined day of other data": (
+        lambda i: _last("run_inputs")(i).update(partition_digest="f" * 64),
+        "inputs of 'flight-delay'",
+    ),
+    "a joined day that nobody says": (
+        lambda i: i["run_inputs"].pop(),
+        "Run ",
+    ),
+    "a joined dataset with a path for a name": (
+        lambda i: _last("run_inputs")(i).update(dataset="predictions/../x"),
+        "'../x'",
     ),
     "a run of other data": (
         lambda i: _last("runs")(i).update(partition_digest="f" * 64),
@@ -565,3 +581,22 @@ def _rows(registry: Registry) -> dict[str, int]:
             for table in Base.metadata.sorted_tables
             if table.name != "registry_info"
         }
+
+
+def test_what_a_run_joined_moves_with_it(lived: Registry, target: Registry, folder: Path) -> None:
+    import_model(target, folder)
+    with target.read() as session:
+        (first, *_) = list_runs(session, get_version(session, NAME, "1.0.0"))
+        read = inputs_of(session, [first[0].id])
+    assert [one.dataset for one in read] == ["predictions/no-show"]
+
+
+def test_an_export_of_before_runs_joined_anything_is_taken(
+    source: Registry, target: Registry, registration: Make, tmp_path: Path
+) -> None:
+    register(source, registration())
+    written = export_model(source, NAME, tmp_path / "early").path
+    index = json.loads((written / "export.json").read_text())
+    assert index.pop("run_inputs") == []
+    (written / "export.json").write_bytes(canonical_json(index))
+    assert import_model(target, written).new

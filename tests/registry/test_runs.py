@@ -1,5 +1,6 @@
 """Scoring runs: epochs that rise, outcomes that stay, and the run that readers see."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -12,12 +13,14 @@ from registry.events import list_events
 from registry.runs import (
     Claim,
     Ending,
+    InputRead,
     Run,
     claim_partition,
     describe_split,
     end_run,
     get_run,
     holds_claim,
+    inputs_of,
     last_outcomes,
     list_runs,
     outcome_of,
@@ -245,3 +248,28 @@ def test_a_teardown_is_recorded_beside_the_run(
     teardown = teardown_of(session, run)
     assert teardown is not None
     assert (teardown.seconds, teardown.clean) == (0.25, True)
+
+
+def test_a_run_keeps_which_days_of_further_inputs_it_joined_and_its_event_names_them(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    read = [InputRead("weather", date(2012, 12, day), str(day) * 32, 7) for day in (31, 30)]
+    run = claim_partition(session, add_version(session), claim, read)
+    assert [(one.dataset, one.date.day) for one in inputs_of(session, [run.id])] == [
+        ("weather", 30),
+        ("weather", 31),
+    ]
+    end_run(session, run, Ending("succeeded", 842, table_version=1))
+    said = list_events(session, run.model_id, "run succeeded")[-1].facts()
+    rows = b'[["weather","2012-12-30","%s",7],["weather","2012-12-31","%s",7]]'
+    rows %= (b"30" * 32, b"31" * 32)
+    assert said["inputs"] == hashlib.sha256(rows).hexdigest()
+
+
+def test_a_run_of_one_input_says_nothing_of_others(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    run = claim_partition(session, add_version(session), claim)
+    end_run(session, run, Ending("succeeded", 842, table_version=1))
+    assert inputs_of(session, [run.id]) == []
+    assert "inputs" not in list_events(session, run.model_id, "run succeeded")[-1].facts()

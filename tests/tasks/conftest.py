@@ -102,17 +102,23 @@ def train(home: Home, tier: Tier, until: date) -> Trained:
 
 
 def release(home: Home, tier: Tier, number: str) -> None:
-    """Take a version through both gates and promote it."""
+    """Take a version of the example through both gates and promote it."""
+    release_model(home, tier, MODEL, number)
+
+
+def release_model(home: Home, tier: Tier, name: str, number: str) -> None:
+    """Take a version of any model through both gates and promote it."""
     for gate, person in (("review", "reviewer"), ("go-live", "operations")):
         said = Decision(gate, "approve", f"{person}@example.org", "read the evidence")
         if gate == "go-live":
             with home.open_registry() as registry:
                 with registry.read() as session:
-                    version = get_version(session, MODEL, number)
-                assert verify_version(registry, home, tier, version, print).passed
-        record_decision(home, MODEL, number, said)
+                    version = get_version(session, name, number)
+                verified = verify_version(registry, home, tier, version, print)
+                assert verified.passed, verified
+        record_decision(home, name, number, said)
     with home.open_registry() as registry, registry.write() as session:
-        promote(session, MODEL, number, home.load_policy(), platform())
+        promote(session, name, number, home.load_policy(), platform())
 
 
 def unguard(session: Session) -> None:
@@ -187,6 +193,23 @@ def factory(workshop: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier
         ingest(made, name, DAYS)
     release(made, tier, train(made, tier, TRAINED_UNTIL).number)
     return made
+
+
+@pytest.fixture(scope="session")
+def scored(factory: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier) -> Home:
+    """Return the factory after 14 to 22 January were scored, the 14th also as a shadow."""
+    made = copy_home(factory, tmp_path_factory.mktemp("scored") / "copy")
+    with made.open_registry() as registry:
+        bundle = load_champion(registry, MODEL)
+        for variant, days in (("production", DAYS[13:]), ("shadow/1.0.0", [DAY])):
+            score_days(registry, made, tier, plan_job(bundle, variant, "score"), days, print)
+    return made
+
+
+@pytest.fixture
+def scored_home(scored: Home, tmp_path: Path) -> Home:
+    """Return a copy of the scored home that a test may change."""
+    return copy_home(scored, tmp_path / "copy")
 
 
 @pytest.fixture

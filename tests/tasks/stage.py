@@ -14,10 +14,10 @@ import pytest
 
 from registry import Registry
 from registry.runs import get_run, last_outcomes, outcome_of, visible_runs
+from tasks.actuals import read_predictions
 from tasks.errors import EnvironmentBuildError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.monitoring import read_predictions
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
 

@@ -20,13 +20,13 @@ import pytest
 from registry import Registry
 from registry.versions import get_version
 from tasks import program
+from tasks.actuals import read_predictions
 from tasks.bundle import load_bundle
 from tasks.environments import Environment, built_environment
 from tasks.errors import ChildError, EnvironmentBuildError, LabError
 from tasks.home import Home
 from tasks.job import Job, load_champion, plan_job
 from tasks.model_folder import ModelFolder, load_model_folder
-from tasks.monitoring import read_predictions
 from tasks.predictions import predict_rows
 from tasks.process import Room, collect_artifact, scoring_child, training_child
 from tasks.replaying import replay_run

@@ -10,11 +10,11 @@ from registry.errors import UnknownModelError, UnknownRunError
 from registry.ingests import Ingest, get_partition, record_ingest
 from registry.lineage import DataVersion, KnownRun
 from registry.runs import Claim, claim_partition
+from tasks.actuals import read_predictions
 from tasks.errors import NothingToDoError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.lineage import Question, Traced, trace_lineage
-from tasks.monitoring import read_predictions
 from tasks.scoring import DayScored
 
 DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)

@@ -10,7 +10,7 @@ import pytest
 from registry.errors import NameRefusedError
 from tasks.errors import LabError, UnknownFolderError
 from tasks.home import Home
-from tasks.model_folder import list_model_folders, load_model_folder
+from tasks.model_folder import Staleness, list_model_folders, load_model_folder
 
 MODEL = "flight-delay"
 
@@ -75,7 +75,7 @@ def test_a_missing_file_is_named_with_its_remedy(lab: Path, name: str, remedy: s
     [
         ("[budget]", "[budgets]", r"unknown key 'budgets'\. Known: model, data"),
         ('name = "flight-delay"', 'name = "delays"', r"name is 'delays'\. Expected 'flight-delay'"),
-        ('inputs = ["flights"]', 'inputs = ["flights", "weather"]', r"This release reads one"),
+        ('inputs = ["flights"]', 'inputs = ["flights", "weather"]', r".*key 'weather' is missing"),
         ('inputs = ["flights"]', "inputs = 5", r"'inputs' is 5, expected list"),
         ('"weekday"]', '"late"]', r"features are empty or hold the target\. Name what is known"),
         ('probability = "float64"', 'probability = "float32"', r"'probability' is 'float32'\."),
@@ -83,7 +83,32 @@ def test_a_missing_file_is_named_with_its_remedy(lab: Path, name: str, remedy: s
         ('probability = "float64"', "", r"no column is declared\. Write probability"),
         ("max_iter = 5", "max_iter = 2013-01-01", r"not plain values .*No dates or times here"),
         ("holdout_partitions = 3", "holdout_partitions = 0", r"holdout_partitions is 0\. Expected"),
-        ("roc_auc = {", "accuracy = {", r"unknown metric 'accuracy'\. Known: roc_auc, brier"),
+        (
+            "roc_auc = {",
+            "mae = {",
+            r"unknown metric 'mae'\. Known for binary predictions: roc_auc, brier",
+        ),
+        (
+            "holdout_partitions",
+            'kind = "count"\nholdout_partitions',
+            r"kind is 'count'\. Known: bin",
+        ),
+        (
+            "holdout_partitions",
+            'kind = "multiclass"\nholdout_partitions',
+            r"kind is 'multiclass' and classes are \[\]\. For kind = \"multiclass\", and",
+        ),
+        (
+            "holdout_partitions",
+            'kind = "multiclass"\nclasses = { late = "p" }\nholdout_partitions',
+            r"the chances are in \['p'\]\. Expected at least two float64 columns",
+        ),
+        (
+            "[drift]",
+            "[staleness]\nno_score_days = -1\n[drift]",
+            r"no_score_days is -1\. Expected 0 days or more",
+        ),
+        ("[drift]", "[staleness]\ndays = 1\n[drift]", r"unknown key 'days'\. Known: no_score_days"),
         ("roc_auc = { min = 0.60", 'roc_auc = { min = "good"', r"'min' is 'good', expected float"),
         ("roc_auc = { min = 0.60", "roc_auc = { max = 0.60", r"unknown key 'max'"),
         ("metrics = {", "metrics = {} #", r"no metric is named\. Write roc_auc"),
@@ -108,7 +133,16 @@ def test_a_missing_file_is_named_with_its_remedy(lab: Path, name: str, remedy: s
             r"'probability' is inf\. Expected 0 or",
         ),
         ("memory_mib = 1024", "memory_mib = 1.5", r"'memory_mib' is 1\.5, expected int"),
-        ("dest = { jensen", "tailnum = { jensen", r"'tailnum' is no feature\. Known: "),
+        (
+            "dest = { jensen",
+            "tailnum = { jensen",
+            r"'tailnum' is no feature and no prediction\. Known: ",
+        ),
+        (
+            "dest = { jensen_shannon = 0.1",
+            "dest = { unseen = 0",
+            r"'unseen' is 0\. Expected more than 0",
+        ),
         ("wasserstein =", "kolmogorov =", r"unknown key 'kolmogorov'\. Known: jensen_shannon"),
         ('fires_when = "any"', 'fires_when = "most"', r"fires_when is 'most'\. Expected 'any'"),
         ("train_partitions = 60", "train_partitions = -1", r"train_partitions is -1\. Expected"),
@@ -199,3 +233,22 @@ def test_an_unknown_model_is_named_beside_the_known_ones(lab: Path) -> None:
 def test_a_model_s_name_cannot_lead_out_of_the_lab(lab: Path) -> None:
     with pytest.raises(NameRefusedError):
         load_model_folder(lab, "../flight-delay")
+
+
+def test_staleness_has_limits_where_nothing_is_said(lab: Path) -> None:
+    spoil(lab, "model.toml", "[drift]", "[staleness]\nno_actuals_days = 30\n[drift]")
+    found = load_model_folder(lab, MODEL).spec.staleness
+    assert found == Staleness(
+        no_score_days=2, no_actuals_days=30, data_late_days=2, version_old_days=365
+    )
+
+
+def test_classes_name_the_columns_of_their_chances(lab: Path) -> None:
+    chances = 'p_late = "float64"\np_early = "float64"'
+    spoil(lab, "model.toml", 'probability = "float64"', chances)
+    said = 'kind = "multiclass"\nclasses = { late = "p_late", early = "p_early" }\n'
+    spoil(lab, "model.toml", "holdout_partitions", f"{said}holdout_partitions")
+    spoil(lab, "model.toml", "brier_skill = { min = 0.0 }", "macro_f1 = { min = 0.2 }")
+    spec = load_model_folder(lab, MODEL).spec
+    assert (spec.kind, spec.classes) == ("multiclass", {"late": "p_late", "early": "p_early"})
+    assert list(spec.metrics) == ["roc_auc", "macro_f1"]

@@ -18,12 +18,12 @@ from registry.runs import list_runs, outcome_of, unsettled_runs, visible_runs
 from registry.versions import get_version
 from tasks import __file__ as package
 from tasks import lake
+from tasks.actuals import read_predictions
 from tasks.bundle import load_bundle
 from tasks.datasets import Dataset
 from tasks.digests import partition_digest
 from tasks.home import Home
 from tasks.job import Job, load_champion, plan_job
-from tasks.monitoring import read_predictions
 from tasks.sandbox import Tier
 from tasks.scoring import score_days
 from tests.tasks.conftest import MODEL, copy_home

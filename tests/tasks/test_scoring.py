@@ -32,13 +32,13 @@ from registry.runs import (
 )
 from registry.versions import set_status
 from tasks import lake
+from tasks.actuals import read_predictions
 from tasks.commit import transaction_name
 from tasks.datasets import Dataset
 from tasks.digests import partition_digest
 from tasks.errors import LakeError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.monitoring import read_predictions
 from tasks.planning import plan_backfill
 from tasks.profiles import decode_profile
 from tasks.sandbox import Tier

@@ -8,10 +8,10 @@ import pytest
 from registry import Registry
 from registry.errors import UnknownModelError
 from tasks import lake
+from tasks.actuals import read_predictions
 from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.monitoring import read_predictions
 from tasks.scoring import DayScored
 from tasks.tracing import parse_key, trace_prediction
 

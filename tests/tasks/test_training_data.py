@@ -38,7 +38,7 @@ def test_the_last_days_are_held_out_and_those_before_are_learned_from(
 def test_rows_are_flights_whose_arrival_is_known_sorted_by_key(
     home: Home, registry: Registry, spec: ModelSpec
 ) -> None:
-    rows = load_rows(home, spec, select_days(registry, home, spec, UNTIL))
+    rows = load_rows(registry, home, spec, select_days(registry, home, spec, UNTIL))
     assert (rows.train.num_rows, rows.holdout.num_rows) == (950, 285)  # 95 of 100 a day
     keys = [
         tuple(row.values())
