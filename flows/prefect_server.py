@@ -1,4 +1,4 @@
-"""Which Prefect server a command uses: the one that is named, or a temporary one of its own."""
+"""Which Prefect server a command uses: one that is named, that of ``pilotline up``, or its own."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from collections.abc import MutableMapping
 from types import TracebackType
 from typing import Self
 
+from flows.up_facts import find_up
 from tasks.errors import SettingsError
 from tasks.home import Home
 
@@ -52,12 +53,16 @@ class PrefectServer:
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
         self._log = home.prefect / "server.log"
-        self.temporary = "PREFECT_API_URL" not in os.environ
-        self.url = os.environ.get("PREFECT_API_URL", "")
+        self._named = "PREFECT_API_URL" in os.environ
+        running = None if self._named else find_up(home)
+        found = running.api_url if running is not None and running.ready else ""
+        self.url = os.environ.get("PREFECT_API_URL", found)
+        self.temporary = not self.url
 
     def __enter__(self) -> Self:
         prepare_environment(self._home, os.environ)
         if not self.temporary:
+            os.environ["PREFECT_API_URL"] = self.url
             return self
         self._home.prefect.mkdir(parents=True, exist_ok=True)
         port = _free_port()
@@ -79,9 +84,10 @@ class PrefectServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if not self._named:
+            os.environ.pop("PREFECT_API_URL", None)
         if self._process is None:
             return
-        os.environ.pop("PREFECT_API_URL", None)
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_WAIT_S)

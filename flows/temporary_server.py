@@ -1,14 +1,14 @@
 """The process of a temporary Prefect server: it ends when its standard input closes."""
 
 import os
-import signal
 import sys
-import threading
+
+from flows.with_parent import end_with_parent
 
 
 def main() -> None:
     """Serve Prefect's API on the port given as the first argument, on this machine only."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     # Prefect reads these when it is imported: no UI to build, no second server inside.
     os.environ["PREFECT_UI_ENABLED"] = "0"
     os.environ["PREFECT__SERVER_EPHEMERAL"] = "1"
@@ -24,12 +24,6 @@ def main() -> None:
         lifespan="on",
         timeout_graceful_shutdown=2,
     )
-
-
-def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1024):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,240 @@
+"""``pilotline up``: the one-box factory, its processes started in order and kept running."""
+
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from flows.console import err, log, out, print_facts, progress
+from flows.place import current_home
+from flows.prefect_server import prepare_environment
+from flows.up_api import PrefectApi, quote
+from flows.up_deploy import POOL_VARIABLE, deploy_all, ensure_pool, pool_name
+from flows.up_facts import Facts, hold_up, write_facts
+from flows.up_processes import Kept
+from flows.up_schedules import drop_missed, sync_schedules
+from flows.up_settings import require_free, server_settings
+from tasks.errors import SettingsError
+from tasks.home import Home
+from tasks.sandbox import NO_BOUNDARY, require_isolation
+from tasks.schedules import Schedule
+from tasks.standing import list_scheduled
+from tasks.strays import MARK, end_marked
+
+PORT = 4200  # Prefect's own
+START_WAIT_S = 120
+LOOK_S = 0.5
+HEALTH_S = 10
+MOST_SILENT = 6  # unanswered questions in a row before a server that still runs is ended
+SYNC_S = 30
+STOP_WORKER_S = 15  # it ends the flows that run
+STOP_SERVER_S = 10
+
+
+def run_up(port: int) -> None:
+    """Run the factory until Ctrl-C or SIGTERM.
+
+    Raises:
+        SettingsError: one runs already, the port is taken, or a process does not come up.
+        IsolationError: this machine isolates less than the policy asks for.
+    """
+    home = current_home()
+    home.make()
+    home.require_lab()
+    home.open_registry().close()
+    tier = require_isolation(home.load_policy().minimum_isolation)
+    if tier.name == "C":
+        err.print(f"[yellow]warning:[/] isolation tier C ({tier.why}): {NO_BOUNDARY}")
+    with hold_up(home), progress("starting the factory"):
+        factory = Factory(home, port)
+        try:
+            factory.start()
+            factory.keep()
+        except _StoppedError:
+            pass
+        finally:
+            factory.stop()
+    out.print("Stopped.")
+
+
+class _StoppedError(Exception):
+    """Somebody asked for the end while something was waited for."""
+
+
+class Factory:
+    """The processes of one home, and the address of their server."""
+
+    def __init__(self, home: Home, port: int) -> None:
+        self._home = home
+        self._stopping = threading.Event()
+        self._known: dict[str, Schedule | None] = {}
+        self._mark = f"up-{uuid.uuid4().hex}"
+        self._silent = 0
+        own = "PREFECT_API_URL" not in os.environ
+        url = f"http://127.0.0.1:{port}/api" if own else os.environ["PREFECT_API_URL"]
+        if own:
+            require_free(port)
+        self.api = PrefectApi(url)
+        self._pool = pool_name(os.environ)
+        logs = home.prefect / "logs"
+        command = _module("flows.up_worker", self._pool)
+        self.worker: Kept | None = Kept("worker", command, self._environment(), logs / "worker.log")
+        self.server: Kept | None = None
+        if own:
+            settings = self._environment() | server_settings(home, url)
+            settings.pop("PREFECT_API_URL")
+            command = _module("flows.up_server", str(port))
+            self.server = Kept("server", command, settings, logs / "server.log")
+
+    def start(self) -> None:
+        """Start everything, in order.
+
+        Raises:
+            SettingsError: something does not come up.
+        """
+        begun = time.monotonic()
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, lambda *_: self._stopping.set())
+        self._write(ready=False)
+        if self.server is not None:
+            log.info("starting the Prefect server")
+            self.server.start()
+        self._wait_for_server()
+        self.api.check_version()
+        kind, _ = ensure_pool(self.api, self._pool)
+        if kind != "process":
+            log.warning("work pool %r is of kind %r: no worker is started here", self._pool, kind)
+            self.worker = None
+        log.info("deploying the flows")
+        deploy_all(self._environment(), self._home.prefect / "logs" / "deploy.log", self._check)
+        scheduled = self._sync()
+        drop_missed(self.api)
+        if self.worker is not None:
+            self.worker.start()
+            self._wait_for_worker()
+        self._write(ready=True)
+        self._announce(scheduled, time.monotonic() - begun)
+
+    def keep(self) -> None:
+        """Keep everything running until somebody asks for the end.
+
+        Raises:
+            SettingsError: a process died too often.
+        """
+        checked = synced = time.monotonic()
+        while not self._stopping.wait(LOOK_S):
+            for kept in filter(None, (self.server, self.worker)):
+                if happened := kept.look():
+                    log.warning("%s", happened)
+            if time.monotonic() - checked > HEALTH_S:
+                self._check_health()
+                checked = time.monotonic()
+            if time.monotonic() - synced > SYNC_S:
+                self._sync_again()
+                synced = time.monotonic()
+
+    def stop(self) -> None:
+        """End every process; nothing that was started here is left."""
+        log.info("stopping")
+        if self.worker is not None:
+            self.worker.stop(STOP_WORKER_S)
+        end_marked(self._mark)
+        if self.server is not None:
+            self.server.stop(STOP_SERVER_S)
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(os.environ)
+        prepare_environment(self._home, environment)
+        return environment | {
+            "PREFECT_API_URL": self.api.url,
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+            "PILOTLINE_HOME": str(self._home.root),
+            "PILOTLINE_LAB": str(self._home.lab),
+            POOL_VARIABLE: self._pool,
+            MARK: self._mark,
+        }
+
+    def _write(self, *, ready: bool) -> None:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        write_facts(self._home, Facts(os.getpid(), self.api.url, since, ready))
+
+    def _check(self) -> None:
+        """Do nothing unless somebody asked for the end."""
+        if self._stopping.is_set():
+            raise _StoppedError
+
+    def _wait(self, happened: Callable[[], bool], what: str, kept: Kept | None) -> None:
+        until = time.monotonic() + START_WAIT_S
+        while not happened():
+            self._check()
+            if kept is not None and kept.pid is None:
+                raise SettingsError(f"The {what}", "ended while it started", _see(kept))
+            if time.monotonic() > until:
+                raise SettingsError(
+                    f"The {what}",
+                    f"was not there after {START_WAIT_S} s",
+                    _see(kept) if kept else "Is PREFECT_API_URL right?",
+                )
+            time.sleep(0.1)
+
+    def _wait_for_server(self) -> None:
+        self._wait(self.api.answers, f"Prefect server {self.api.url}", self.server)
+
+    def _wait_for_worker(self) -> None:
+        def is_online() -> bool:
+            found = self.api.post(f"/work_pools/{quote(self._pool)}/workers/filter", {})
+            return any(worker["status"] == "ONLINE" for worker in found)
+
+        self._wait(is_online, "worker", self.worker)
+
+    def _check_health(self) -> None:
+        """End a server that runs and does not answer, so that it is started again."""
+        self._silent = 0 if self.api.answers() else self._silent + 1
+        if self._silent >= MOST_SILENT and self.server is not None and self.server.pid:
+            log.warning("the server has not answered for %s s", MOST_SILENT * HEALTH_S)
+            self.server.stop(STOP_SERVER_S)
+            self._silent = 0
+
+    def _sync(self) -> int:
+        with self._home.open_registry() as registry:
+            scheduled = list_scheduled(registry, self._known, log.warning)
+        sync_schedules(self.api, scheduled, self._stopping.is_set)
+        return len(scheduled)
+
+    def _sync_again(self) -> None:
+        """Bring schedules up to date; what is in the way now may be gone next time."""
+        from registry.errors import RegistryError
+
+        try:
+            if ensure_pool(self.api, self._pool)[1]:
+                log.warning("work pool %r was gone; it is there again", self._pool)
+            self._sync()
+        except (SettingsError, RegistryError) as problem:
+            log.warning("schedules are not brought up to date: %s", problem)
+
+    def _announce(self, scheduled: int, seconds: float) -> None:
+        ui = self.api.url.removesuffix("/api")
+        print_facts(
+            [
+                ("Prefect UI", ui),
+                ("API", self.api.url),
+                ("home", str(self._home.root)),
+                ("logs", str(self._home.prefect / "logs")),
+                ("scheduled", f"{scheduled} models"),
+                ("ready in", f"{seconds:.1f} s"),
+            ]
+        )
+        out.print("Ctrl-C stops it; 'pilotline status' shows how it goes.")
+        sys.stdout.flush()
+
+
+def _module(name: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", name, *words]
+
+
+def _see(kept: Kept) -> str:
+    return f"Its log is {str(kept.log)!r}; the last lines:\n{kept.tail()}"

@@ -1,0 +1,41 @@
+"""``pilotline status`` where nothing runs: it says so, and still tells what the registry knows."""
+
+from pathlib import Path
+
+from tests.flows.conftest import run_pilotline
+
+MODEL = "flight-delay"
+
+
+def test_without_a_server_it_says_so_and_shows_the_nights(record: Path) -> None:
+    ran = run_pilotline(record, "status")
+    assert ran.status == 1
+    said = "No Prefect server: nothing runs in this home. 'pilotline up' starts it."
+    assert ran.out.startswith(said)
+    assert f"{MODEL}" in ran.out
+    assert "0 2 * * * America/New_York" in ran.out
+
+
+def test_what_waits_for_a_decision_is_listed(record: Path) -> None:
+    waiting = run_pilotline(record, "status", "--json").json["approvals"]
+    assert waiting == [{"model": MODEL, "version": "1.0.1", "gate": "review"}]
+
+
+def test_a_server_that_is_down_is_said(record: Path) -> None:
+    ran = run_pilotline(record, "status", settings={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    assert ran.status == 1
+    assert "Prefect server 'http://127.0.0.1:9/api': does not answer" in ran.out
+
+
+def test_a_server_without_the_work_pool_is_said(record: Path, server: str) -> None:
+    settings = {"PREFECT_API_URL": server, "PILOTLINE_POOL": "nowhere"}
+    ran = run_pilotline(record, "status", settings=settings)
+    assert f"Prefect server '{server}': has no work pool 'nowhere'" in ran.out
+
+
+def test_a_lock_that_a_killed_factory_left_is_recognised(record: Path) -> None:
+    (record / "prefect").mkdir(exist_ok=True)
+    (record / "prefect" / "up.lock").touch()
+    facts = '{"pid": 1, "api_url": "http://127.0.0.1:9/api", "since": "", "ready": true}'
+    (record / "prefect" / "up.json").write_text(facts, "utf-8")
+    assert run_pilotline(record, "status", "--json").json["server"]["up"] is None
