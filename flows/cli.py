@@ -2,6 +2,7 @@
 
 import sys
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -61,12 +62,13 @@ def main() -> None:
 
 
 @main.command()
+@click.option("--shift-to-today", is_flag=True, help="Then add flights of these days, for nights.")
 @json_option
-def demo(as_json: bool) -> None:
+def demo(shift_to_today: bool, as_json: bool) -> None:
     """Show the whole life of one model on real flights."""
     from flows.commands import run_demo
 
-    run_demo(as_json)
+    run_demo(as_json, shift_to_today)
 
 
 @main.command()
@@ -79,17 +81,57 @@ def doctor(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True)
+def up(port: int) -> None:
+    """Run the factory on this machine: Prefect server and UI, worker, deployments, schedules.
+
+    With PREFECT_API_URL set, everything but a server of its own.
+    """
+    from flows.up import run_up
+
+    run_up(port)
+
+
+@main.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Say how the factory is: server, worker, schedules, late runs, approvals that wait."""
+    from flows.status_command import run_status
+
+    sys.exit(run_status(as_json))
+
+
+@main.command()
 @click.argument("dataset")
 @click.option("--date", "day", type=Day(), help="One day.")
 @click.option("--start", type=Day(), help="First day of a range.")
 @click.option("--end", type=Day(), help="Last day of a range, included.")
+@click.option("--new", "only_new", is_flag=True, help="From the last day that is in to yesterday.")
 @json_option
 def ingest(
-    dataset: str, day: date | None, start: date | None, end: date | None, as_json: bool
+    dataset: str,
+    day: date | None,
+    start: date | None,
+    end: date | None,
+    only_new: bool,
+    as_json: bool,
 ) -> None:
-    """Bring days of DATASET in from its source."""
+    """Bring days of DATASET in from its source.
+
+    The same rows again change nothing. --new goes on after the last day that is in, up to --end
+    or to yesterday in the dataset's zone.
+    """
+    if only_new:
+        if day or start:
+            raise click.UsageError(
+                "--new finds the first day itself: leave --date and --start out."
+            )
+        from flows.ingest_commands import ingest_new
+
+        ingest_new(dataset, end, as_json)
+        return
     if (day is None) == (start is None or end is None) or (day and (start or end)):
-        raise click.UsageError("Give --date, or --start and --end.")
+        raise click.UsageError("Give --date, or --start and --end, or --new.")
     if start and end and end < start:
         raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
     from flows.commands import run_ingest
@@ -236,10 +278,35 @@ def backfill(
 @click.option("--date", "day", type=Day(), required=True, help="Judge up to this day.")
 @json_option
 def monitor(model: str, day: date, as_json: bool) -> None:
-    """Judge MODEL in production: realized performance and drift."""
-    from flows.commands import run_monitor
+    """Judge MODEL in production: realized performance, drift, challengers, staleness."""
+    from flows.monitor_command import run_monitor
 
     run_monitor(model, day, as_json)
+
+
+@main.command()
+@click.argument("model")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page's file; by default reports/MODEL.html in the home.",
+)
+@click.option("--start", type=Day(), help="First day of data; by default at most a year back.")
+@click.option("--end", type=Day(), help="Last day, included; by default the last one scored.")
+@json_option
+def report(
+    model: str, out: Path | None, start: date | None, end: date | None, as_json: bool
+) -> None:
+    """Write a page on MODEL: what is open, operations, performance, drift.
+
+    One HTML file, which loads nothing from elsewhere. --json prints its facts, and writes the page
+    only where --out names it.
+    """
+    if start and end and end < start:
+        raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
+    from flows.report_command import run_report
+
+    run_report(model, out, start, end, as_json)
 
 
 @main.command()

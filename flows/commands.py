@@ -18,12 +18,13 @@ from flows.console import (
 )
 from flows.evidence import print_verification
 from flows.place import current_home
+from tasks.errors import SettingsError
 from tasks.home import Home
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
 
 
-def run_demo(as_json: bool) -> None:
-    """Run the whole lifecycle and show what came of it."""
+def run_demo(as_json: bool, shifted: bool = False) -> None:
+    """Run the whole lifecycle and show what came of it; then have flights of these days ready."""
     from flows.demo_report import print_report
     from tasks.example import seed_flights
 
@@ -43,6 +44,17 @@ def run_demo(as_json: bool) -> None:
 
         with no_heartbeat(server):
             summary = lifecycle(seeded)
+        if shifted:
+            from tasks.example_shift import shift_flights
+
+            found = shift_flights(home.root / "online.db", datetime.now().astimezone().date())
+            log.log(
+                CHAPTER,
+                "Flights of these days: 2013 again, %s weeks later, %s to %s",
+                found.weeks,
+                found.first,
+                found.last,
+            )
     if as_json:
         print_json(summary)
     else:
@@ -132,6 +144,7 @@ def run_decision(
     said = Decision(gate, decision, approver, comment)
     presence = Presence(approver, code) if code else None
     decided = record_decision(home, model, version, said, presence)
+    woken = _wake(home, model, version)
     if as_json:
         print_json(asdict(decided))
         return
@@ -145,8 +158,21 @@ def run_decision(
         out.print(
             f"The first decision stays, and its comment: {show(decided.comment)}", markup=False
         )
-    if decision == "approve":
+    if woken:
+        out.print("The release that waited for it in the Prefect UI goes on.")
+    elif decision == "approve":
         out.print(f"Next: pilotline release {model} {version}")
+
+
+def _wake(home: Home, model: str, version: str) -> int:
+    """Resume the releases that wait in the Prefect UI; the decision stands without that too."""
+    from flows.waking import wake_releases
+
+    try:
+        return wake_releases(home, model, version)
+    except SettingsError as problem:
+        log.warning("no release that waits there was told of the decision: %s", problem)
+        return 0
 
 
 def run_release(
@@ -296,45 +322,6 @@ def run_backfill(
     return 1 if blocked or any(day.state == "failed" for day in done) else 0
 
 
-def run_monitor(model: str, day: date, as_json: bool) -> None:
-    """Judge a model up to a day and show what was found."""
-    _check_champion(model)
-    with flow_run(f"monitoring {model}"):
-        from flows.monitor import monitor
-
-        watch = monitor(model, day)
-    if as_json:
-        print_json(asdict(watch))
-        return
-    names = sorted({name for day in watch.realized for name in day.metrics})
-    rows = [
-        (d.date, d.number, d.rows, f"{d.coverage:.1%}", *(d.metrics.get(name) for name in names))
-        for d in watch.realized
-    ]
-    columns = ["date", "version", "rows", "known", *names]
-    print_table("Realized performance; known: predictions with an outcome", columns, rows)
-    drift = [
-        (
-            f"{w.start}..{w.end:%m-%d}",
-            j.column,
-            j.distance,
-            j.value,
-            j.threshold,
-            j.noise,
-            j.verdict,
-        )
-        for w in watch.windows
-        for j in w.judgements
-    ]
-    columns = ["window", "column", "distance", "value", "limit", "noise", "verdict"]
-    first, last = watch.learned
-    print_table(f"Drift against what {watch.number} learned, {first} to {last}", columns, drift)
-    out.print("noise: 99 % of windows this large stay below it without any drift")
-    out.print(
-        "Drift persists: a retraining may be asked for." if watch.fired else "No drift persists."
-    )
-
-
 def _plan(
     model: str, start: date, end: date, using: str, learned: bool, reason: str
 ) -> Sequence[PlannedDay]:
@@ -371,10 +358,3 @@ def _find_unchanged(model: str, day: date, shadow: str | None) -> Any:
         check_record(registry, version)
         job = plan_job(load_bundle(registry, version), f"shadow/{version.number}", "")
         return find_unchanged(registry, job, day)
-
-
-def _check_champion(model: str) -> None:
-    from registry.resolution import champion
-
-    with current_home().open_registry() as registry, registry.read() as session:
-        champion(session, model)

@@ -154,10 +154,64 @@ def audit_export() -> None:
 )
 @json_option
 def gc(only_plan: bool, grace_hours: float, as_json: bool) -> None:
-    """Remove blobs that nothing names any more."""
+    """Remove blobs that nothing names, and data files that no table version in use needs.
+
+    A table's version is in use while a model version learned from it or a run read it. Files that
+    a crashed writer left go too.
+    """
     from flows.audit_commands import collect
 
     collect(only_plan, grace_hours, as_json)
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--date", "day", type=Day(), help="Only this day's.")
+@click.option(
+    "--release",
+    "path",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Check the corrected rows in this .json or .csv file and let in those that pass.",
+)
+@click.option(
+    "--release-row",
+    "numbers",
+    type=click.IntRange(min=0),
+    multiple=True,
+    metavar="N",
+    help="Check row N of --date again as it is; again for several.",
+)
+@click.option("--docs", is_flag=True, help="Write the Data Docs page of --date; print its path.")
+@json_option
+def quarantine(
+    dataset: str,
+    day: date | None,
+    path: Path | None,
+    numbers: tuple[int, ...],
+    docs: bool,
+    as_json: bool,
+) -> None:
+    """Show the rows of DATASET set aside, and why; let corrected ones in.
+
+    What --json prints can be corrected in place and given to --release. A row passes the same
+    checks as at ingestion, with the accepted rows of its day; what does not pass stays. The day's
+    source still decides: once its rows change, an ingest undoes what was released.
+    """
+    from flows.quarantine_commands import release_quarantined, show_quarantine, write_data_docs
+
+    if docs:
+        if day is None or path is not None or numbers or as_json:
+            raise click.UsageError("Give --docs with --date, and nothing else.")
+        write_data_docs(dataset, day)
+        return
+    if path is not None and numbers:
+        raise click.UsageError("Give --release or --release-row, not both.")
+    if numbers and day is None:
+        raise click.UsageError("Give --date too: rows are numbered within a day.")
+    if path is None and not numbers:
+        show_quarantine(dataset, day, as_json)
+        return
+    sys.exit(release_quarantined(dataset, day, path, numbers, as_json))
 
 
 @click.command()
@@ -263,4 +317,16 @@ def costs(
     show_costs(by, model, variant, start, end, as_json)
 
 
-COMMANDS = (approvers, consumers, notify, audit, gc, diff, export, import_, search, costs)
+COMMANDS = (
+    approvers,
+    consumers,
+    notify,
+    audit,
+    gc,
+    quarantine,
+    diff,
+    export,
+    import_,
+    search,
+    costs,
+)

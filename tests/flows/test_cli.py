@@ -27,7 +27,8 @@ from tests.flows.conftest import (
 )
 
 COMMANDS = [
-    *("demo", "doctor", "ingest", "train", "approve", "reject", "release", "rollback"),
+    *("demo", "doctor", "up", "status"),
+    *("ingest", "train", "approve", "reject", "release", "rollback"),
     *("deprecate", "revoke", "archive", "alias", "verify", "score"),
     *("backfill", "monitor", "models", "show", "history", "trace", "lineage", "replay"),
     *("approvers", "consumers", "notify", "audit", "gc", "diff", "export", "import", "search"),

@@ -1,0 +1,178 @@
+"""A gate of a release: in a run of a deployment it asks in the Prefect UI and frees the process.
+
+The registry's record is the gate's state. The form is one way to write it; the run looks the
+record up each time it wakes, whoever woke it, and asks again while nothing counts.
+"""
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
+from prefect.flow_runs import suspend_flow_run
+from prefect.states import Cancelled, Completed
+
+from flows.gate_form import Answer, GateForm, judge_answer
+from flows.gate_page import Page, make_page
+from flows.reminders import Waiting, forget_reminder, tell_waiting
+from flows.waking import wake_releases
+from registry.base import now
+from registry.policy import Policy
+from registry.versions import get_version
+from tasks.errors import SettingsError
+from tasks.gates import policy_of
+from tasks.home import Home
+from tasks.steps import Gate, read_gate
+
+DECIDABLE = ("registered", "approved")  # a version of another status can no longer be decided on
+PREFIX, ANSWER = "suspended-", "-response"  # how Prefect 3.8 names what a suspended run waits for
+
+log = logging.getLogger("pilotline")
+
+
+def pass_gate(
+    home: Home, model: str, version: str, gate: str, decide_within_h: float | None = None
+) -> Gate:
+    """Return where the version stands at ``gate``; suspend this run of a deployment if it waits.
+
+    Args:
+        home: the home.
+        model: the model.
+        version: the version.
+        gate: review or go-live.
+        decide_within_h: how long a question waits; by default as long as an approval holds.
+    """
+    found = read_gate(home, model, version, gate)
+    run = deployed_run()
+    if run is None:
+        return found
+    policy = _policy(home, model, version)
+    page = make_page(home, model, version, gate, policy.digest())
+    refusal = ""
+    with get_client(sync_client=True) as client:
+        asked = _questions(client.read_flow_run(run.id), gate)
+        answer = _take_answer(client, run.id, asked[-1]) if asked else None
+        decided = answer is not None and (found.state == "waiting" or _objects(answer))
+        if answer is not None and decided:
+            refusal = judge_answer(home, model, version, gate, answer, page.fingerprint)
+            found = read_gate(home, model, version, gate)
+        if found.state != "waiting" or page.status not in DECIDABLE:
+            forget_reminder(client, run.id)
+    if found.state != "waiting":
+        if decided and not refusal:
+            _wake(home, model, version, but=str(run.id))
+        return found
+    if page.status not in DECIDABLE:
+        return Gate(gate, "refused", comment=f"the version is {page.status}")
+    key = f"{gate}-{len(asked) + 1}-{page.fingerprint}"
+    limit = timedelta(hours=decide_within_h or 24 * policy.expires_days)
+    waiting = Waiting(model, version, gate, found.approvers, now() + limit)
+    try:
+        _ask(run, waiting, page, key, refusal)
+    except Pause:
+        if read_gate.fn(home, model, version, gate).state != "waiting":
+            _wake(home, model, version)  # decided while this run was not yet suspended
+        raise
+    return found  # not reached: asking ends the process
+
+
+def deployed_run() -> FlowRun | None:
+    """Return the run around this, if it is one that can be suspended: of a deployment, no subflow.
+
+    Source:
+        HandlePausingFlows in Prefect 3.8's server/orchestration/core_policy.py.
+    """
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
+        return None
+    return run
+
+
+def end_run(state: str, reason: str) -> Any:
+    """Return the Prefect state in which a run of a deployment ends, so that its page says why.
+
+    Prefect takes a returned state for the run's own, whatever type the flow declares.
+    """
+    if state == "rejected":
+        return Cancelled(message=reason)
+    return Completed(name="Refused" if state == "refused" else None, message=reason)
+
+
+def _policy(home: Home, model: str, version: str) -> Policy:
+    with home.open_registry() as registry:
+        with registry.read() as session:
+            found = get_version(session, model, version)
+        return policy_of(home, registry, found)
+
+
+def _wake(home: Home, model: str, version: str, but: str = "") -> None:
+    """Resume the releases of the version; that one still sleeps stops no other."""
+    try:
+        wake_releases(home, model, version, but)
+    except SettingsError as problem:
+        log.warning("releases of %s %s still wait: %s", model, version, problem)
+
+
+def _questions(run: FlowRun, gate: str) -> list[str]:
+    """Return the keys under which this run has asked at ``gate``, oldest first.
+
+    The server keeps them, so that no key is used twice and no old answer is taken for a new one.
+    """
+    policy = run.empirical_policy
+    keys = [key for key in policy.pause_keys or () if key.startswith(f"{gate}-")]
+    return sorted(keys, key=lambda key: int(key.rsplit("-", 2)[1]))
+
+
+def _take_answer(client: SyncPrefectClient, run_id: UUID, key: str) -> Answer:
+    """Return the answer to the question ``key``, and delete it from Prefect's database.
+
+    It is deleted before it is judged, so that a code never stays; if this process dies in between,
+    the run asks again. What is stored under another key answers nothing.
+    """
+    name = f"{PREFIX}{key}{ANSWER}"
+    found = client.filter_flow_run_input(run_id, name, 1, set())
+    taken = found[0] if found else None
+    if taken is not None:
+        client.delete_flow_run_input(run_id, taken.key)
+    evidence = key.rpartition("-")[2]
+    if taken is None:
+        return Answer(evidence, None, now())
+    sent_at = taken.created or datetime.now(UTC)
+    return Answer(evidence, _decode(taken.value), sent_at)
+
+
+def _decode(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return ""  # something came, and it is no answer
+
+
+def _objects(answer: Answer) -> bool:
+    """Tell whether it rejects: that is heard until the promotion, though another one approved."""
+    return isinstance(answer.value, dict) and answer.value.get("decision") == "reject"
+
+
+def _ask(run: FlowRun, waiting: Waiting, page: Page, key: str, refusal: str) -> None:
+    """Show the evidence and suspend the run until the form is sent or somebody else decides.
+
+    Raises:
+        Pause: always; the process ends, and a later one begins the flow again.
+    """
+    artifact = "".join(c if c.isalnum() and c.isascii() else "-" for c in waiting.subject.lower())
+    create_markdown_artifact(
+        key=f"release-{artifact}", markdown=page.markdown, description=waiting.sentence
+    )
+    tell_waiting(run, waiting, again=bool(refusal))
+    head = f"**Not counted.** {refusal}\n\n" if refusal else ""
+    description = f"{head}{waiting.sentence} This page is under Artifacts too.\n\n{page.markdown}"
+    form = GateForm.with_initial_data(description=description)
+    seconds = max(1, int((waiting.until - now()).total_seconds()))
+    suspend_flow_run(wait_for_input=form, key=key, timeout=seconds)

@@ -1,0 +1,91 @@
+"""A person at the Prefect UI: Debian's chromium, driven by Playwright."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
+
+SHOTS = "PILOTLINE_SCREENSHOTS"  # the folder that pictures go to
+LIMIT_MS = 60_000  # the slowest step takes 3 s on two idle cores
+SIZE = ViewportSize(width=1100, height=900)
+
+
+class Person:
+    """Somebody who looks at the Prefect UI and decides there."""
+
+    def __init__(self, page: Page, ui: str, shots: Path) -> None:
+        self._page = page
+        self._ui = ui
+        self._shots = shots
+
+    def decide(
+        self, run: str, shot: str, decision: str, approver: str, code: str, comment: str
+    ) -> str:
+        """Open the page of a suspended run, read its form, fill it in and send it.
+
+        Args:
+            run: the flow run.
+            shot: what the picture of the form is called.
+            decision: what is typed into the first field, and so on.
+            approver: who decides.
+            code: on the device.
+            comment: why.
+
+        Returns:
+            What the form said above its fields.
+        """
+        self._page.goto(f"{self._ui}/runs/flow-run/{run}")
+        self._page.get_by_role("button", name="Resume").first.click()
+        form = self._page.get_by_role("dialog")
+        form.get_by_text("Not counted").or_(form.get_by_text("is decided by")).first.wait_for()
+        said = form.inner_text()
+        for label, text in (
+            ("Decision", decision),
+            ("Approver", approver),
+            ("One-time code", code),
+            ("Comment", comment),
+        ):
+            self._type(form, label, text)
+        self.picture(shot)
+        form.get_by_role("button", name="Submit").click()
+        form.wait_for(state="hidden")
+        return said
+
+    def look(self, run: str, for_text: str, shot: str) -> None:
+        """Open the page of a run and wait until it shows ``for_text``."""
+        self._page.goto(f"{self._ui}/runs/flow-run/{run}")
+        self._page.get_by_text(for_text).first.wait_for()
+        self.picture(shot)
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the screen."""
+        self._page.wait_for_timeout(500)  # the form slides in
+        self._page.screenshot(path=self._shots / f"{name}.png")
+
+    def _type(self, form: Locator, label: str, text: str) -> None:
+        named = self._page.locator(".schema-form-property__label", has_text=label)
+        field = form.locator(".schema-form-property", has=named).locator("textarea")
+        field.click()
+        field.press_sequentially(text)
+
+
+@contextmanager
+def at_browser(ui: str, shots: Path) -> Iterator[Person]:
+    """Give somebody at a browser; skip where there is none, fail where CI promised it."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        why = "no chromium is installed"
+        if os.environ.get("PILOTLINE_CI"):
+            pytest.fail(f"PILOTLINE_CI is set, but {why}.")
+        pytest.skip(why)
+    shots.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport=SIZE, device_scale_factor=1)
+        page.set_default_timeout(LIMIT_MS)
+        yield Person(page, ui, shots)
+        browser.close()
