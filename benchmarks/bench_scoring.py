@@ -43,7 +43,13 @@ def main() -> None:
         for day, count in sizes.items():
             add_day(home, day, count)
         rows: list[Row] = []
-        for measure in (measure_fixed, measure_rates, measure_whole, measure_memory):
+        for measure in (
+            measure_fixed,
+            measure_rates,
+            measure_children,
+            measure_whole,
+            measure_memory,
+        ):
             say(f"{measure.__doc__} ...")
             rows += measure(home, root, millions)
     print_table(rows)
@@ -79,6 +85,25 @@ def measure_rates(home: Home, root: Path, millions: int) -> list[Row]:
         found = f"{ratio:.2f} ({statistics.median(rates) / 1e3:,.0f} k rows/s)"
         rows.append(Row(name, found, f"{least:.2f}", ratio >= least))
     return rows
+
+
+def measure_children(home: Home, root: Path, millions: int) -> list[Row]:
+    """Two children beside one, and what profiles cost, boosting"""
+    ways = ("child", "child, profiled", "two children", "two children, profiled")
+    took: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way in ways:
+            took[way].append(run_way(way, root, "boosting", WIDE)["seconds"])
+    one, profiled, two, both = (statistics.median(took[way]) for way in ways)
+    cores = len(os.sched_getaffinity(0))
+    limit = "1.6 x" if cores >= 4 else "-"  # on fewer cores the parent shares them
+    met = one / two >= 1.6 if cores >= 4 else None
+    cost = profiled / one - 1
+    return [
+        Row(f"two children beside one, {cores} cores", f"{one / two:.2f} x", limit, met),
+        Row("  both with profiles", f"{profiled / both:.2f} x", "-", None),
+        Row("profiles cost of scoring, boosting", f"{cost:+.0%}", "+10%", cost <= 0.1),
+    ]
 
 
 def measure_whole(home: Home, root: Path, millions: int) -> list[Row]:

@@ -3,9 +3,12 @@
 import json
 import resource
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,28 +47,58 @@ def score_whole(root: Path, model: str, day: date) -> dict[str, Any]:
     }
 
 
-def stream_child(root: Path, model: str, day: date) -> dict[str, Any]:
-    """Let one child predict the day's batches: read, sent, predicted, received, and dropped."""
+def stream_children(
+    root: Path, model: str, day: date, children: int = 1, profiled: bool = False
+) -> dict[str, Any]:
+    """Let children predict the day's batches: read, sent, predicted, received, and dropped."""
     from benchmarks.wide_factory import find_files_of, find_home, load_version
     from tasks.environments import built_environment
+    from tasks.parts import deal
     from tasks.predictions import BATCH_ROWS, output_schema
     from tasks.process import Room, scoring_child
+    from tasks.profiles import ProfileFold
     from tasks.sandbox import probe_isolation
 
     home, tier = find_home(root), probe_isolation()
     bundle = load_version(home, model)
     files, schema = find_files_of(home, day, bundle.spec.features)
-    with built_environment(home.scratch, model, bundle.lock, walled=tier.walled) as environment:
-        room = Room(home, environment, tier)
+    shards = deal(files.pieces(files.digest()), children)
+    outputs = output_schema(bundle.spec.predictions)
+    warm, took = threading.Barrier(children), []
+    counted = []
+
+    def stream(room: Room, shard: Any) -> None:
+        mine, folds = files.pick(shard), (ProfileFold(), ProfileFold())
+
+        def fold(batches: Any, into: ProfileFold) -> Iterator[Any]:
+            for batch in batches:
+                if profiled:
+                    into.add(batch)
+                yield batch
+
         with scoring_child(room, bundle.folder, bundle.artifact) as child:
-            small = next(files.stream(schema, 10))
-            outputs = output_schema(bundle.spec.predictions)
+            small = next(mine.stream(schema, 10))
             list(child.score([small], schema, outputs))  # imports are no part of the rate
+            warm.wait()
             began = time.perf_counter()
-            answers = child.score(files.stream(schema, BATCH_ROWS), schema, outputs)
-            rows = sum(batch.num_rows for batch in answers)
-            seconds = time.perf_counter() - began
-    return {"rows": rows, "seconds": seconds}
+            batches = fold(mine.stream(schema, BATCH_ROWS), folds[0])
+            answers = fold(child.score(batches, schema, outputs), folds[1])
+            counted.append(sum(batch.num_rows for batch in answers))
+            took.append(time.perf_counter() - began)
+
+    with ExitStack() as stack:
+        threads = []
+        for shard in shards:
+            environment = stack.enter_context(
+                built_environment(home.scratch, model, bundle.lock, walled=tier.walled)
+            )
+            room = Room(home, environment, tier)
+            threads.append(threading.Thread(target=stream, args=(room, shard)))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return {"rows": sum(counted), "seconds": max(took)}
 
 
 def stream_here(root: Path, model: str, day: date) -> dict[str, Any]:
@@ -116,7 +149,10 @@ def script_by_hand(root: Path, model: str, day: date) -> dict[str, Any]:
 
 WAYS: dict[str, Callable[[Path, str, date], dict[str, Any]]] = {
     "whole": score_whole,
-    "child": stream_child,
+    "child": stream_children,
+    "child, profiled": partial(stream_children, profiled=True),
+    "two children": partial(stream_children, children=2),
+    "two children, profiled": partial(stream_children, children=2, profiled=True),
     "process": stream_here,
     "script": script_by_hand,
 }
