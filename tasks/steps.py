@@ -31,16 +31,18 @@ from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
 from tasks.gates import policy_of
 from tasks.home import Home
-from tasks.ingestion import DayIngested, ingest_day
+from tasks.ingestion import DayIngested, ingest_days
 from tasks.job import Job, check_record, load_champion, plan_job, plan_production
 from tasks.model_folder import ModelFolder, load_model_folder
 from tasks.monitoring import Watch, monitor_model
+from tasks.own_metrics import own_judge
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
 from tasks.replaying import Replayed, replay_run
 from tasks.retraining import Evidence, request_retraining
 from tasks.scoring import DayScored, score_days
 from tasks.scoring_rules import load_rules
 from tasks.sources import open_source
+from tasks.staleness import Stale, find_stale
 from tasks.tiers import tier_for, warn_once
 from tasks.training import Trained, train_version
 from tasks.validation import Validator
@@ -79,13 +81,18 @@ def ingest_range(home: Home, name: str, start: date, end: date) -> list[DayInges
     validator = Validator(dataset)
     done = []
     with home.open_registry() as registry:
-        for n in range((end - start).days + 1):
-            day = start + timedelta(days=n)
-            result = ingest_day(dataset, source, validator, day, registry, home.lake)
+        days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
+        for result in ingest_days(dataset, source, validator, days, registry, home.lake):
             done.append(result)
             log.info(
-                "%s %s: %s accepted, %s quarantined", name, day, result.accepted, result.quarantined
+                "%s %s: %s accepted, %s quarantined",
+                name,
+                result.date,
+                result.accepted,
+                result.quarantined,
             )
+            if result.note:
+                log.warning("%s %s: %s", name, result.date, result.note)
     return done
 
 
@@ -291,14 +298,22 @@ def monitor_days(home: Home, name: str, day: date) -> Watch:
         job = plan_job(bundle, PRODUCTION, "monitor")
         actuals = load_dataset(home.lab, bundle.spec.actuals)
         inputs = load_dataset(home.lab, bundle.spec.input)
-        return monitor_model(registry, home, job, actuals, inputs, day)
+        with own_judge(registry, home, tier_for(home, bundle.folder), bundle) as judge:
+            return monitor_model(registry, home, job, actuals, inputs, day, judge)
+
+
+@task(cache_policy=NO_CACHE)
+def check_staleness(home: Home, name: str, day: date) -> list[Stale]:
+    """Return what the champion lives on and is too old on ``day``, and record it."""
+    with home.open_registry() as registry:
+        return find_stale(registry, load_champion(registry, name), day)
 
 
 @task(cache_policy=NO_CACHE)
 def ask_to_retrain(home: Home, name: str, until: date) -> Evidence:
     """Record a retraining if the champion's policy allows it."""
     with home.open_registry() as registry:
-        return request_retraining(registry, load_champion(registry, name), until)
+        return request_retraining(registry, home, load_champion(registry, name), until)
 
 
 @task(cache_policy=NO_CACHE)

@@ -345,3 +345,74 @@ def test_training_sees_the_rows_and_parameters_and_what_it_saves_is_collected(
         with training_child(Room(place, environment, tier), folder) as child:
             child.train(ROWS)
         assert collect_artifact(environment, "tiny") == {"in/side": b"10 45 5"}
+
+
+FEATURES = """
+import joblib, os
+import numpy as np
+import pandas as pd
+
+def features(data):
+    FEATURES
+
+def train(data, params):
+    return float(data["late"].mean())
+
+def save(model, folder):
+    open(os.path.join(folder, "rate"), "w").write(str(model))
+
+def load(folder):
+    return 0.5
+
+def predict(model, data):
+    return pd.DataFrame({"probability": data["made"].astype("float64")}, index=data.index)
+"""
+LATE = ROWS.append_column("late", pa.array([0, 1] * 5))
+
+
+def try_features(place: Home, tier: Tier, folder: ModelFolder, mode: str) -> pa.Table | None:
+    """Train on rows with the target, or predict rows without it."""
+    lock = folder.files["requirements.lock"]
+    with built_environment(place.scratch, "tiny", lock) as environment:
+        room = Room(place, environment, tier)
+        if mode == "train":
+            with training_child(room, folder) as child:
+                child.train(LATE)
+            return None
+        with scoring_child(room, folder, {}) as child:
+            batches = list(child.score(ROWS.to_batches(), ROWS.schema, OUTPUTS))
+    return pa.Table.from_batches(batches)
+
+
+@pytest.mark.parametrize("mode", ["train", "predict"])
+def test_features_get_the_same_columns_in_training_as_in_predicting(
+    place: Home, tiny: Callable[..., ModelFolder], tier: Tier, mode: str
+) -> None:
+    body = "assert list(data.columns) == ['x', 'name']; return data.assign(made=data['x'] / 10)"
+    predicted = try_features(place, tier, tiny(FEATURES.replace("FEATURES", body)), mode)
+    if predicted is not None:
+        assert predicted["probability"].to_pylist() == [n / 10 for n in range(10)]
+
+
+@pytest.mark.parametrize("mode", ["train", "predict"])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return data.head(3)", r"raised ValueError: features gave 3 rows for 10, or in another"),
+        ("return data.iloc[::-1]", r"raised ValueError: features gave 10 rows for 10, or in anot"),
+        ("return data['x']", r"raised TypeError: features gave Series, expected a DataFrame"),
+        ("return data.assign(made=data['late'])", r"raised KeyError: 'late'"),
+        ("raise RuntimeError('no map')", r"raised RuntimeError: no map"),
+    ],
+)
+def test_features_that_do_not_keep_the_rows_are_an_error_in_words(
+    place: Home,
+    tiny: Callable[..., ModelFolder],
+    tier: Tier,
+    body: str,
+    message: str,
+    mode: str,
+) -> None:
+    folder = tiny(FEATURES.replace("FEATURES", body))
+    with pytest.raises(ChildError, match=f"{mode} {message}"):
+        try_features(place, tier, folder, mode)

@@ -1,6 +1,7 @@
 """The robustness suite with real children: who refuses passes, who crashes, hangs or errs fails."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -168,3 +169,16 @@ def test_the_shapes_of_the_cases_are_as_named(workshop: Home) -> None:
         "note",
     }
     assert nothing["hour"].null_count == 0
+
+
+def test_features_that_drop_rows_are_wrong_and_no_refusal(room: Room) -> None:
+    bundle = make_bundle(room.home)
+    script = (
+        bundle.folder.files["model.py"] + b"\n\ndef features(data):\n    return data.dropna()\n"
+    )
+    folder = replace(bundle.folder, files={**bundle.folder.files, "model.py": script})
+    changed = replace(bundle, folder=folder)
+    cases = [one for one in make_cases(read_golden(changed)) if one.group == "missing delay"]
+    tried = try_cases(room, changed, cases)
+    assert [one.outcome for one in tried] == ["wrong"] * 3
+    assert all("predict raised ValueError: features gave" in one.detail for one in tried)
