@@ -223,6 +223,10 @@ def release(
     sys.exit(run_release(model, version, effective_from, break_consumers, as_json))
 
 
+for command in DECIDING:  # here, as --help lists commands in the order of a model's life
+    main.add_command(command)
+
+
 @main.command()
 @click.argument("model")
 @click.argument("version")
@@ -386,5 +390,5 @@ def replay(run_id: str, as_json: bool) -> None:
     sys.exit(run_replay(run_id, as_json))
 
 
-for command in (*COMMANDS, *DECIDING):
+for command in COMMANDS:
     main.add_command(command)

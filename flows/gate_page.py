@@ -76,6 +76,11 @@ def make_page(home: Home, model: str, version: str, gate: str, policy: str) -> P
     return Page("\n\n".join(parts), fingerprint, facts["status"], champion)
 
 
+def escape_markdown(value: object) -> str:
+    """Return ``value`` so that Markdown shows it and reads nothing into it."""
+    return MARKED.sub(r"\\\1", " ".join(show(value).split()))
+
+
 def _champion(registry: Registry, model: str) -> str:
     with registry.read() as session:
         current = serving_champion(session, model)
@@ -137,8 +142,8 @@ def _verification(found: Mapping[str, Any] | None) -> list[str]:
     ]
     where = f"{found['platform']}, isolation {found['isolation']}"
     return [
-        f"### Verification on {_text(where)}",
-        _text(found["summary"]),
+        f"### Verification on {escape_markdown(where)}",
+        escape_markdown(found["summary"]),
         *([_table(["check", "verdict", "found"], rows)] if rows else []),
     ]
 
@@ -151,7 +156,7 @@ def _changes(changed: Mapping[str, Any] | None) -> list[str]:
         for kind in ("files", "packages", "params", "data")
         for row in changed[kind]
     ]
-    reasons = _text("; ".join(changed["reasons"]))
+    reasons = escape_markdown("; ".join(changed["reasons"]))
     return [
         f"### What changed since the champion {changed['before']}",
         f"{changed['step']}: {reasons}",
@@ -178,14 +183,9 @@ def _consumers(consumers: Sequence[tuple[str, str]], broken: set[str]) -> str:
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(
-        "| " + " | ".join(cell if cell == "---" else _text(cell) for cell in line) + " |"
+        "| " + " | ".join(cell if cell == "---" else escape_markdown(cell) for cell in line) + " |"
         for line in lines
     )
-
-
-def _text(value: object) -> str:
-    """Return ``value`` so that Markdown shows it and reads nothing into it."""
-    return MARKED.sub(r"\\\1", " ".join(show(value).split()))
 
 
 def _quote(text: str) -> str:

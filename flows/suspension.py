@@ -19,7 +19,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.states import Cancelled, Completed
 
 from flows.gate_form import Answer, GateForm, judge_answer
-from flows.gate_page import Page, make_page
+from flows.gate_page import Page, escape_markdown, make_page
 from flows.reminders import Waiting, forget_reminder, tell_waiting
 from flows.waking import wake_releases
 from registry.base import now
@@ -171,7 +171,7 @@ def _ask(run: FlowRun, waiting: Waiting, page: Page, key: str, refusal: str) -> 
         key=f"release-{artifact}", markdown=page.markdown, description=waiting.sentence
     )
     tell_waiting(run, waiting, again=bool(refusal))
-    head = f"**Not counted.** {refusal}\n\n" if refusal else ""
+    head = f"**Not counted.** {escape_markdown(refusal)}\n\n" if refusal else ""
     description = f"{head}{waiting.sentence} This page is under Artifacts too.\n\n{page.markdown}"
     form = GateForm.with_initial_data(description=description)
     seconds = max(1, int((waiting.until - now()).total_seconds()))

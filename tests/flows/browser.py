@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
 SHOTS = "PILOTLINE_SCREENSHOTS"  # the folder that pictures go to
 LIMIT_MS = 60_000  # the slowest step takes 3 s on two idle cores
-SIZE = ViewportSize(width=1100, height=900)
+SIZE = ViewportSize(width=1100, height=1200)
 
 
 class Person:
@@ -50,7 +50,8 @@ class Person:
             ("Comment", comment),
         ):
             self._type(form, label, text)
-        self.picture(shot)
+        card = form.locator(".p-modal__footer").locator("..")  # the form covers the whole page
+        card.screenshot(path=self._shots / f"{shot}.png")
         form.get_by_role("button", name="Submit").click()
         form.wait_for(state="hidden")
         return said
@@ -59,12 +60,7 @@ class Person:
         """Open the page of a run and wait until it shows ``for_text``."""
         self._page.goto(f"{self._ui}/runs/flow-run/{run}")
         self._page.get_by_text(for_text).first.wait_for()
-        self.picture(shot)
-
-    def picture(self, name: str) -> None:
-        """Keep a picture of the screen."""
-        self._page.wait_for_timeout(500)  # the form slides in
-        self._page.screenshot(path=self._shots / f"{name}.png")
+        self._page.screenshot(path=self._shots / f"{shot}.png")
 
     def _type(self, form: Locator, label: str, text: str) -> None:
         named = self._page.locator(".schema-form-property__label", has_text=label)

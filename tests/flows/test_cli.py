@@ -29,10 +29,10 @@ from tests.flows.conftest import (
 COMMANDS = [
     *("demo", "doctor", "up", "status"),
     *("ingest", "train", "approve", "reject", "release", "rollback"),
-    *("deprecate", "revoke", "archive", "alias", "verify", "score"),
-    *("backfill", "monitor", "models", "show", "history", "trace", "lineage", "replay"),
-    *("approvers", "consumers", "notify", "audit", "gc", "diff", "export", "import", "search"),
-    "costs",
+    *("deprecate", "revoke", "archive", "alias", "split", "verify", "score"),
+    *("backfill", "monitor", "report", "models", "show", "history", "trace", "lineage", "replay"),
+    *("approvers", "consumers", "notify", "audit", "gc", "quarantine", "diff", "export", "import"),
+    *("search", "costs"),
 ]
 HEAVY = ("prefect", "pandas", "numpy", "pyarrow", "deltalake", "great_expectations", "sqlalchemy")
 KEY = "carrier=UA,flight=1018,origin=EWR"
