@@ -99,9 +99,12 @@ def test_a_code_counts_once_and_is_gone_afterwards(desk: Desk) -> None:
 
 
 def test_a_code_that_was_used_is_refused_when_it_comes_again(desk: Desk) -> None:
-    phone = desk.ask_for_codes()[REVIEWER]  # who vouched with the present code
+    phone = desk.ask_for_codes()[REVIEWER]
     run = desk.start()
-    desk.answer(run, code=phone.now())
+    code = phone.at(datetime.now(UTC) + timedelta(seconds=30))  # the present one vouched
+    vouching = ("--by", REVIEWER, "--code", code)
+    assert desk.command("approvers", "add", "third@example.org", *vouching).status == 0
+    desk.answer(run, code=code)
     assert desk.execute(run)["name"] == "Suspended"
     assert "it was used before" in desk.question(run)
     assert decisions(desk) == []
