@@ -49,7 +49,7 @@ class PredictionStream:
         self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
         # Features are profiled by the thread that feeds, predictions by the one that reads.
         self._features, self._predictions = ProfileFold(), ProfileFold()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def reader(self) -> pa.RecordBatchReader:
         """Return the finished rows; its last act is the check that they are complete."""
@@ -80,8 +80,12 @@ class PredictionStream:
                 yield self._finish(keys, predicted)
             self._last_look(rows)
             reach("score: predicted")
-        except Exception as err:
-            self.error = err  # the library wraps it; the caller wants the original
+        except GeneratorExit:  # nobody wants the rest
+            raise
+        except BaseException as err:
+            # The library wraps it, Ctrl-C too, which would then be tried again: the caller wants
+            # the original.
+            self.error = err
             raise
 
     def _input(self) -> Iterator[pa.RecordBatch]:

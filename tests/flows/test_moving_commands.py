@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from registry.canonical import canonical_json
 from tests.flows.conftest import ROOT, Demo, Ran, query_sqlite, run_pilotline
 
 MODEL = "flight-delay"
@@ -134,8 +135,7 @@ def edit(change: Callable[[Any], None]) -> Callable[[Path], None]:
         index = folder / "export.json"
         rows = json.loads(index.read_text("utf-8"))
         change(rows)
-        text = json.dumps(rows, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        index.write_text(text, "utf-8")
+        index.write_bytes(canonical_json(rows))
 
     return changed
 
