@@ -121,7 +121,7 @@ def split_upgrade(
     """Give the challenger of MODEL a larger share; the keys it has stay its own."""
     from flows.split_commands import run_split
 
-    run_split(model, None, share, "upgrade", reason, by, code, as_json)
+    run_split(model, "", share, "upgrade", reason, by, code, as_json)
 
 
 @split.command("downgrade")
@@ -134,7 +134,7 @@ def split_downgrade(
     """Give the challenger of MODEL a smaller share."""
     from flows.split_commands import run_split
 
-    run_split(model, None, share, "downgrade", reason, by, code, as_json)
+    run_split(model, "", share, "downgrade", reason, by, code, as_json)
 
 
 @split.command("stop")

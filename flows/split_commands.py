@@ -8,15 +8,14 @@ from flows.console import out, print_json
 from flows.people_commands import deliver_due
 from flows.place import current_home
 from registry.approvers import Presence
-from registry.errors import SplitError
-from registry.splits import Split, parse_share, require_split, split_of
+from registry.splits import Split, parse_share, split_of
 from tasks.gates import end_split, share_rows
 from tasks.home import Home
 
 
 def run_split(
     model: str,
-    version: str | None,
+    version: str,
     share: str,
     change: str,
     reason: str,
@@ -28,7 +27,7 @@ def run_split(
 
     Args:
         model: the model.
-        version: the challenger; None for the one of the split that there is.
+        version: the challenger; empty for the one of the split that there is.
         share: as typed.
         change: ``start``, ``upgrade`` or ``downgrade``.
         reason: why.
@@ -38,15 +37,9 @@ def run_split(
     """
     home, wanted = current_home(), parse_share(share)
     announce(home)
-    known = _known(home, model)
-    if change == "start":
-        assert version is not None, "it is an argument"
-        _refuse_second(model, known, version)
-    else:
-        version = _refuse_wrong_way(home, model, wanted > _share(home, model), change)
     who = by or getpass.getuser()
     presence = Presence(who, code) if code else None
-    split = share_rows(home, model, version, wanted, who, reason, presence)
+    split = share_rows(home, model, version, wanted, change, who, reason, presence)
     deliver_due()
     if as_json:
         print_json(describe_split(split))
@@ -102,31 +95,3 @@ def _say(model: str, split: Split) -> None:
 def _known(home: Home, model: str) -> Split | None:
     with home.open_registry() as registry, registry.read() as session:
         return split_of(session, model)
-
-
-def _share(home: Home, model: str) -> Any:
-    with home.open_registry() as registry, registry.read() as session:
-        return require_split(session, model).share
-
-
-def _refuse_second(model: str, known: Split | None, version: str) -> None:
-    if known is not None:
-        raise SplitError(
-            f"Split of {model!r}",
-            f"{known.challenger} scores {known.share:.2%} already",
-            f"Change it with 'pilotline split upgrade {model} --share S', or stop it first.",
-        )
-
-
-def _refuse_wrong_way(home: Home, model: str, larger: bool, change: str) -> str:
-    """Return the challenger, if the share moves the way that was said."""
-    split = _known(home, model)
-    assert split is not None, "asked before"
-    if larger != (change == "upgrade"):
-        other = "downgrade" if change == "upgrade" else "upgrade"
-        raise SplitError(
-            f"Split of {model!r}",
-            f"{split.challenger} scores {split.share:.2%}, which this would not {change}",
-            f"Give another share, or 'pilotline split {other}'.",
-        )
-    return split.challenger

@@ -120,6 +120,40 @@ def set_split(
     return _describe(event)
 
 
+def check_change(session: Session, name: str, change: str, number: str, share: Decimal) -> str:
+    """Return the challenger, if a split may be changed so; call it beside ``set_split``.
+
+    Args:
+        session: a session; a writing one, so that nobody changes the split meanwhile.
+        name: the model.
+        change: ``start``, ``upgrade`` or ``downgrade``.
+        number: the version to start with; empty for the challenger of the split there is.
+        share: what it is to score.
+
+    Raises:
+        UnknownModelError: the model is not registered.
+        SplitError: there is a split already, or none, or its share would move the other way.
+    """
+    if change == "start":
+        known = split_of(session, name)
+        if known is not None and (known.challenger, known.share) != (number, share):
+            raise SplitError(
+                f"Split of {name!r}",
+                f"{known.challenger} scores {known.share:.2%} already",
+                f"Change it with 'pilotline split upgrade {name} --share S', or stop it first.",
+            )
+        return number
+    split = require_split(session, name)
+    if share == split.share or (share > split.share) != (change == "upgrade"):
+        other = "downgrade" if change == "upgrade" else "upgrade"
+        raise SplitError(
+            f"Split of {name!r}",
+            f"{split.challenger} scores {split.share:.2%}, which this would not {change}",
+            f"Give another share, or 'pilotline split {other}'.",
+        )
+    return split.challenger
+
+
 def stop_split(session: Session, name: str, said: Said) -> Split:
     """Let the champion score every row again; flushes, the caller commits.
 

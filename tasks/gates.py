@@ -19,7 +19,14 @@ from registry.policy import Policy, tighten
 from registry.promotions import rollback
 from registry.reigns import Reign
 from registry.resolution import champion
-from registry.splits import Said, Split, require_split, set_split, stop_split
+from registry.splits import (
+    Said,
+    Split,
+    check_change,
+    require_split,
+    set_split,
+    stop_split,
+)
 from registry.statuses import Retired, retire
 from registry.vault import Vault
 from registry.versions import ModelVersion, get_version
@@ -157,11 +164,22 @@ def share_rows(
     name: str,
     number: str,
     share: Decimal,
+    change: str,
     by: str,
     reason: str,
     presence: Presence | None = None,
 ) -> Split:
-    """Let version ``number`` score ``share`` of production's rows beside the champion.
+    """Let a challenger score ``share`` of production's rows beside the champion.
+
+    Args:
+        home: the home.
+        name: the model.
+        number: the version; empty for the challenger of the split there is.
+        share: of the keys.
+        change: ``start``, ``upgrade`` or ``downgrade``.
+        by: who says so.
+        reason: why.
+        presence: the one-time code of who says so, where one was given.
 
     Raises:
         VersionUnfitError, SplitError, ConsumerError: it must not, or cannot.
@@ -173,17 +191,18 @@ def share_rows(
 
     with home.open_registry() as registry:
         with registry.read() as session:
+            number = check_change(session, name, change, number, share)
             present, version = champion(session, name), get_version(session, name, number)
         check_record(registry, version)
         plan_split(load_bundle(registry, present), load_bundle(registry, version), share, "score")
         policy = policy_of(home, registry, version)
         said = Said(by, _identify(registry, policy, by, presence), reason)
-        return _act(
-            home,
-            registry,
-            presence,
-            lambda session: set_split(session, name, number, share, policy, platform(), said),
-        )
+
+        def act(session: Session) -> Split:
+            check_change(session, name, change, number, share)  # somebody may have been quicker
+            return set_split(session, name, number, share, policy, platform(), said)
+
+        return _act(home, registry, presence, act)
 
 
 def end_split(

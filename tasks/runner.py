@@ -144,22 +144,19 @@ class Child:
         """
         stream, self._stream = self._stream, self._stream + 1
         feeder = Feeder(self._source, batches, schema)
-        watchdog = threading.Timer(self._deadline_s, self._expire)
-        watchdog.daemon = True
-        watchdog.start()
         feeder.start()
         try:
-            rows = yield from self._receive(outputs)
-            feeder.join(timeout=REPLY_WAIT_S)
-            if feeder.error is not None:
-                raise feeder.error
-            self._settle(stream, feeder.rows, rows)
+            with self._within_deadline():
+                rows = yield from self._receive(outputs)
+                feeder.join(timeout=REPLY_WAIT_S)
+                if feeder.error is not None:
+                    raise feeder.error
+                self._settle(stream, feeder.rows, rows)
         except (pa.ArrowException, OSError, EOFError) as err:
             if feeder.error is not None:
                 raise feeder.error from err
             raise self._failure(stream, str(err)) from err
         finally:
-            watchdog.cancel()
             if feeder.is_alive():
                 self._kill()
                 feeder.join(timeout=REPLY_WAIT_S)
@@ -171,20 +168,7 @@ class Child:
         Raises:
             ChildError: training failed or took too long.
         """
-        watchdog = threading.Timer(self._deadline_s, self._expire)
-        watchdog.daemon = True
-        watchdog.start()
-        feeder = Feeder(self._source, rows.to_batches(), rows.schema)
-        feeder.start()
-        try:
-            event = self._next_event(0, timeout_s=self._deadline_s + REPLY_WAIT_S)
-            if event is None or event["event"] != "done":
-                raise self._failure(0, "it ended before it was done", event)
-        finally:
-            watchdog.cancel()
-            if feeder.is_alive():
-                self._kill()
-            self.usage.bytes_in += feeder.bytes
+        self._feed(0, rows)
 
     def measure(self, rows: pa.Table) -> dict[str, Any]:
         """Return what a judging child says of ``rows``; nothing it says is trusted yet.
@@ -193,21 +177,7 @@ class Child:
             ChildError: it failed or took too long.
         """
         stream, self._stream = self._stream, self._stream + 1
-        watchdog = threading.Timer(self._deadline_s, self._expire)
-        watchdog.daemon = True
-        watchdog.start()
-        feeder = Feeder(self._source, rows.to_batches(), rows.schema)
-        feeder.start()
-        try:
-            event = self._next_event(stream, timeout_s=self._deadline_s + REPLY_WAIT_S)
-            if event is None or event["event"] != "done":
-                raise self._failure(stream, "it ended before it was done", event)
-        finally:
-            watchdog.cancel()
-            if feeder.is_alive():
-                self._kill()
-            self.usage.bytes_in += feeder.bytes
-        said = event.get("metrics")
+        said = self._feed(stream, rows).get("metrics")
         return said if isinstance(said, dict) else {}
 
     def execute(self) -> None:
@@ -216,15 +186,7 @@ class Child:
         Raises:
             ChildError: it failed or took too long.
         """
-        watchdog = threading.Timer(self._deadline_s, self._expire)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            event = self._next_event(0, timeout_s=self._deadline_s + REPLY_WAIT_S)
-            if event is None or event["event"] != "done":
-                raise self._failure(0, "it ended before it was done", event)
-        finally:
-            watchdog.cancel()
+        self._await_done(0)
 
     def finish(self) -> None:
         """Close the input and wait for a clean end.
@@ -249,6 +211,35 @@ class Child:
         """Return the last lines of the child's log."""
         text = bytes(self._log).decode("utf-8", "replace")
         return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+
+    @contextlib.contextmanager
+    def _within_deadline(self) -> Iterator[None]:
+        """End the child if what is done here takes longer than it may."""
+        watchdog = threading.Timer(self._deadline_s, self._expire)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.cancel()
+
+    def _feed(self, stream: int, rows: pa.Table) -> dict[str, Any]:
+        """Give the child ``rows`` and return its word that it is done with them."""
+        feeder = Feeder(self._source, rows.to_batches(), rows.schema)
+        feeder.start()
+        try:
+            return self._await_done(stream)
+        finally:
+            if feeder.is_alive():
+                self._kill()
+            self.usage.bytes_in += feeder.bytes
+
+    def _await_done(self, stream: int) -> dict[str, Any]:
+        with self._within_deadline():
+            event = self._next_event(stream, timeout_s=self._deadline_s + REPLY_WAIT_S)
+            if event is None or event["event"] != "done":
+                raise self._failure(stream, "it ended before it was done", event)
+        return event
 
     def _receive(self, outputs: pa.Schema) -> Generator[pa.RecordBatch, None, int]:
         rows = 0
