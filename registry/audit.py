@@ -14,8 +14,10 @@ from registry.errors import AuditError, MissingBlobError, RegistryError, StoreEr
 from registry.events import FACTORY, Event, first_misfit
 from registry.folding import fold_events
 from registry.grammar import check_grammar
+from registry.ingests import Ingest
 from registry.manifest import Manifest, decode_manifest
 from registry.models import RegisteredModel, list_models
+from registry.releases import find_unfounded
 from registry.runs import Run, RunOutcome
 from registry.store import Registry
 from registry.verifications import Verification
@@ -80,6 +82,7 @@ def audit(
             chains.append(check_model(session, model.id, model.name))
             versions += _check_blobs(session, registry.blobs, model, seen)
         _check_wheels(session, registry.blobs, seen)
+        _check_profiles(session, registry.blobs, seen)
         _check_strays(session, {head.chain for head in heads} - {model.name for model in models})
     hashes = {event.hash for events in chains for event in events}
     if known is not None and not any(found.startswith(known) for found in hashes):
@@ -132,7 +135,7 @@ def _chain(session: Session, model_id: int | None, name: str = FACTORY) -> list[
 
 
 def _check_factory(session: Session) -> list[Event]:
-    """Return the factory's events if they verify and the approvers are those that they say."""
+    """Return the factory's events if they verify, and approvers and releases are as they say."""
     events = _chain(session, None)
     enrolled: dict[str, str] = {}
     for event in events:
@@ -144,6 +147,12 @@ def _check_factory(session: Session) -> list[Event]:
     rows = session.scalars(select(Approver).where(Approver.removed_by_event.is_(None)))
     present = {row.name: seqs.get(row.event_id, "no event") for row in rows}
     compare(FACTORY, "Approver", enrolled, present)
+    unfounded = find_unfounded(session, events)
+    if unfounded is not None:
+        facts = unfounded.facts()
+        what = f"Release of event {unfounded.seq}"
+        problem = f"no ingest of {facts['dataset']} {facts['date']} is what it says"
+        raise AuditError(FACTORY, what, problem)
     return events
 
 
@@ -186,6 +195,23 @@ def _check_wheels(session: Session, blobs: BlobStore, seen: set[str]) -> None:
         except RegistryError as err:
             raise AuditError(FACTORY, f"Wheel {wheel.filename}", _ail(err)) from err
         seen.add(wheel.sha256)
+
+
+def _check_profiles(session: Session, blobs: BlobStore, seen: set[str]) -> None:
+    """Hash the profile of every ingest again: drift is judged by them, and no row is read again."""
+    query = select(Ingest).where(Ingest.profile_digest.is_not(None)).order_by(Ingest.id)
+    for ingest in session.scalars(query):
+        digest = ingest.profile_digest
+        if digest is None or digest in seen:
+            continue
+        try:
+            blobs.get(digest)
+        except StoreError:
+            raise  # it is out of reach, which says nothing of what is in it
+        except RegistryError as err:
+            what = f"Profile {digest[:12]} of {ingest.dataset} {ingest.date}"
+            raise AuditError(FACTORY, what, _ail(err)) from err
+        seen.add(digest)
 
 
 def version_blobs(

@@ -23,6 +23,7 @@ from registry.blobs_folder import FolderBlobs
 from registry.consumers import Consumer, NewConsumer, add_consumer
 from registry.errors import AuditError
 from registry.events import Event, append_event
+from registry.ingests import Ingest, record_ingest
 from registry.metrics import Metric
 from registry.promotions import rollback
 from registry.registration import Registration, register
@@ -345,6 +346,49 @@ def test_a_lost_blob_is_named(lived: Registry) -> None:
     lost = lived.blobs.put(b"trained on third")
     lived.blobs.delete(lost)
     with pytest.raises(AuditError, match=rf"Blob {lost[:12]} of 3\.0\.0"):
+        audit(lived)
+
+
+def add_profiled_day(registry: Registry) -> str:
+    """Enter a day of a dataset with a profile; return the profile's digest."""
+    digest = registry.blobs.put(b"what its columns held")
+    with registry.write() as session:
+        record_ingest(
+            session,
+            Ingest(
+                dataset="flights",
+                date=date(2013, 1, 1),
+                token="a" * 64,
+                partition_digest="b" * 64,
+                profile_digest=digest,
+                table_version=1,
+                accepted=90,
+                quarantined=0,
+            ),
+        )
+    return digest
+
+
+def test_a_lost_profile_of_an_ingested_day_is_named(lived: Registry) -> None:
+    digest = add_profiled_day(lived)
+    blobs = audit(lived).blobs
+    lived.blobs.delete(digest)
+    with pytest.raises(
+        AuditError,
+        match=rf"Profile {digest[:12]} of flights 2013-01-01 .* it is not in the blob store",
+    ):
+        audit(lived)
+    add_profiled_day(lived)
+    assert audit(lived).blobs == blobs  # it is back, and two days may have the same
+
+
+def test_a_changed_profile_of_an_ingested_day_is_named(lived: Registry) -> None:
+    assert isinstance(lived.blobs, FolderBlobs)
+    digest = add_profiled_day(lived)
+    path = lived.blobs.root / digest[:2] / digest
+    path.chmod(0o644)
+    path.write_bytes(b"what they should have held")
+    with pytest.raises(AuditError, match=rf"Profile {digest[:12]} .* damaged or were edited"):
         audit(lived)
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from registry.blobs import StoredBlob
 from registry.blobs_folder import FolderBlobs
 from registry.errors import AuditError
 from registry.garbage import collect_garbage
+from registry.ingests import Ingest, record_ingest
 from registry.registration import Registration, register
 from registry.wheels import Wheel, put_wheel
 
@@ -72,6 +73,28 @@ def test_kept_wheels_stay(registry: Registry) -> None:
         put_wheel(session, Wheel(sha256=digest, filename="a-1-py3-none-any.whl", size=7))
     age_blobs(registry, 25)
     assert collect_garbage(registry, DAY, only_plan=False).removed == []
+
+
+def test_the_profiles_of_ingested_days_stay_those_of_before_too(registry: Registry) -> None:
+    digests = [registry.blobs.put(data) for data in (b"before", b"since the correction")]
+    with registry.write() as session:
+        for digest in digests:
+            record_ingest(
+                session,
+                Ingest(
+                    dataset="flights",
+                    date=date(2013, 1, 1),
+                    token=digest,
+                    partition_digest=digest,
+                    profile_digest=digest,
+                    table_version=1,
+                    accepted=90,
+                    quarantined=0,
+                ),
+            )
+    age_blobs(registry, 25)
+    done = collect_garbage(registry, DAY, only_plan=False)
+    assert (done.removed, done.kept) == ([], 2)
 
 
 def test_a_damaged_manifest_stops_it(registry: Registry, registration: Make) -> None:

@@ -1,0 +1,66 @@
+"""Releases from quarantine are events, and what they say must be on record."""
+
+from datetime import date
+
+import pytest
+from sqlalchemy import delete
+
+from registry import Registry
+from registry.audit import audit, list_heads
+from registry.errors import AuditError
+from registry.events import FACTORY
+from registry.ingests import Ingest, record_ingest
+from registry.releases import list_releases, record_release
+from tests.registry.meddling import unguarded
+
+DAY = date(2013, 1, 1)
+
+
+def ingest(token: str, digest: str, dataset: str = "flights") -> Ingest:
+    """Return the record of a day."""
+    return Ingest(
+        dataset=dataset,
+        date=DAY,
+        token=token * 64,
+        partition_digest=digest * 64,
+        table_version=1,
+        accepted=90,
+        quarantined=10,
+    )
+
+
+@pytest.fixture
+def released(registry: Registry) -> Registry:
+    """Return a registry in which three rows were released into a day."""
+    with registry.write() as session:
+        before = record_ingest(session, ingest("a", "b"))
+        after = record_ingest(session, ingest("c", "d"))
+        record_release(session, before, after, 3, "operations")
+    return registry
+
+
+def test_a_release_says_who_let_how_many_rows_into_which_day(released: Registry) -> None:
+    with released.read() as session:
+        (event,) = list_releases(session, "flights")
+        assert list_releases(session, "arrivals") == []
+        assert [head.chain for head in list_heads(session)] == [FACTORY]
+    assert (event.chain, event.kind) == (FACTORY, "rows released")
+    assert event.facts() == {
+        "dataset": "flights",
+        "date": "2013-01-01",
+        "rows": 3,
+        "by": "operations",
+        "before": "b" * 64,
+        "after": "d" * 64,
+        "token": "c" * 64,
+    }
+    assert audit(released).events == 1
+
+
+def test_a_release_whose_ingest_is_gone_is_named(released: Registry) -> None:
+    with unguarded(released) as connection:
+        connection.execute(delete(Ingest).where(Ingest.token == "c" * 64))
+    with pytest.raises(
+        AuditError, match=r"Release of event 1 of '@factory': no ingest of flights 2013-01-01 is"
+    ):
+        audit(released)
