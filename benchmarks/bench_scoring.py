@@ -146,7 +146,7 @@ def run_fresh(home: Home, root: Path, model: str, day: date) -> dict[str, Any]:
     path = home.root / "registry.db"
     kept = root / "before.db"
     shutil.copy(path, kept)
-    shutil.rmtree(home.lake / "predictions", ignore_errors=True)
+    shutil.rmtree(str(home.lake / "predictions"), ignore_errors=True)
     try:
         return run_way("whole", root, model, day)
     finally:

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -77,7 +77,7 @@ memory_mib = 4096
 deadline_s = 3600
 
 [drift]
-window_days = 1
+window_days = {window_days}
 persistence = 1
 watch = {{}}
 
@@ -101,11 +101,16 @@ def feature_names() -> list[str]:
     return [f"{kind}{n}" for kind, count in kinds for n in range(count)]
 
 
-def make_factory(root: Path) -> Home:
-    """Return a home in ``root`` with both models trained and nothing to score yet."""
+def make_factory(root: Path, window_days: Mapping[str, int] | None = None) -> Home:
+    """Return a home in ``root`` with both models trained and nothing to score yet.
+
+    Args:
+        root: an empty folder.
+        window_days: the length of a model's drift windows, where it is not one day.
+    """
     home = find_home(root)
     home.make()
-    _write_lab(home.lab)
+    _write_lab(home.lab, window_days or {})
     for day in TRAINING:
         add_day(home, day, TRAINING_ROWS)
     tier = probe_isolation()
@@ -136,9 +141,10 @@ def find_files_of(
     home: Home, day: date, features: Sequence[str]
 ) -> tuple[PartitionFiles, pa.Schema]:
     """Return the files of a day, and the columns a model reads of them."""
-    table = lake.open_table(lake.accepted_path(home.lake, "wide"))
+    path = lake.accepted_path(home.lake, "wide")
+    table = lake.open_table(path)
     schema = pa.schema([lake.schema_of(table).field(name) for name in features])
-    return find_files(table, "wide", "day", day), schema
+    return find_files(table, path, "wide", "day", day), schema
 
 
 def add_day(home: Home, day: date, rows: int) -> None:
@@ -156,7 +162,7 @@ def _write(
     table = lake.ensure_table(path, dataset.schema, [dataset.date])
     reader = pa.RecordBatchReader.from_batches(dataset.schema, batches)
     version = lake.replace_partition(table, reader, lake.on_day("day", day), {})
-    files = find_files(lake.open_table(path, version), dataset.name, dataset.date, day)
+    files = find_files(lake.open_table(path, version), path, dataset.name, dataset.date, day)
     if day in TRAINING:  # the rows of these are checked one by one
         found = lake.read(lake.open_table(path), dataset.schema, lake.on_day("day", day))
         digest = partition_digest(found, dataset.key)
@@ -215,7 +221,7 @@ def _truth_batches(schema: pa.Schema, day: date, rows: int) -> Iterator[pa.Recor
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _write_lab(lab: Path) -> None:
+def _write_lab(lab: Path, window_days: Mapping[str, int]) -> None:
     kinds = {"float": "float64", "int": "int64", "text": "string"}
     columns = "\n".join(
         f'{name} = "{kinds[name.rstrip("0123456789")]}"' for name in feature_names()
@@ -229,7 +235,8 @@ def _write_lab(lab: Path) -> None:
         folder = lab / "models" / name
         folder.mkdir(parents=True)
         features = "[" + ", ".join(f'"{feature}"' for feature in feature_names()) + "]"
-        (folder / "model.toml").write_text(MODEL.format(name=name, features=features))
+        config = MODEL.format(name=name, features=features, window_days=window_days.get(name, 1))
+        (folder / "model.toml").write_text(config)
         (folder / "README.md").write_text(f"# {name}\n\nMade for measuring.\n")
         shutil.copy(ROOT / "benchmarks" / "wide" / f"{name}.py", folder / "model.py")
         shutil.copy(

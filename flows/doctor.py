@@ -4,13 +4,17 @@ import os
 import platform
 import shutil
 import sqlite3
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.console import print_json, print_table
 from flows.place import current_home
 from tasks.home import Home
+from tasks.s3_folder import Folder
 
 FREE_GIB = 2.0  # environments of a model and a lake of a few million rows
 
@@ -114,14 +118,27 @@ def _lake(home: Home) -> str:
 
     from tasks import lake
 
-    home.lake.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=home.lake, prefix=".doctor-") as folder:
-        path = home.lake / folder / "probe"
+    with _probe_folder(home.lake) as path:
         rows = pa.table({"day": pa.array([0], pa.date32()), "x": [1.0]})
         table = lake.ensure_table(path, rows.schema, ["day"])
         lake.replace_partition(table, rows, "day = '1970-01-01'", {})
         count = lake.read(lake.open_table(path), rows.schema, None).num_rows
     return f"{count} row committed and read back in {home.lake}"
+
+
+@contextmanager
+def _probe_folder(lake: Folder) -> Iterator[Folder]:
+    """Give a folder in the lake that is gone afterwards."""
+    if isinstance(lake, Path):
+        lake.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=lake, prefix=".doctor-") as folder:
+            yield Path(folder) / "probe"
+        return
+    probe = lake / f".doctor-{uuid.uuid4().hex}"
+    try:
+        yield probe
+    finally:
+        probe.remove(*probe.list_files())
 
 
 def _champions(home: Home) -> str:

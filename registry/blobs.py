@@ -109,16 +109,25 @@ def open_blobs(address: str | Path) -> BlobStore:
         return FolderBlobs(Path(address))
     from registry.blobs_s3 import S3Blobs
 
-    found = S3_ADDRESS.fullmatch(str(address))
+    return S3Blobs(*split_s3("PILOTLINE_BLOBS", str(address)))
+
+
+def split_s3(setting: str, address: str) -> tuple[str, str]:
+    """Return the bucket and the prefix of ``s3://bucket/prefix``.
+
+    Raises:
+        StoreError: it is no such address; it may hold keys, so it is not shown.
+    """
+    found = S3_ADDRESS.fullmatch(address)
     parts = found[2].strip("/").split("/") if found else []
     if not found or {".", ".."} & set(parts):
-        raise StoreError(  # the address may hold keys: not shown
-            "PILOTLINE_BLOBS",
+        raise StoreError(
+            setting,
             "expected a folder or s3://BUCKET/PREFIX, got another address",
             "Write the bucket in a-z, 0-9, '.' and '-', the prefix in letters, digits, "
             "'_', '=', '.' and '-'; keys and endpoint belong into the AWS_* variables.",
         )
-    return S3Blobs(found[1], "/".join(parts))
+    return found[1], "/".join(parts)
 
 
 def do_at_once(do: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:

@@ -55,7 +55,7 @@ class S3Blobs:
             DigestMismatchError: the server did not store the bytes that were sent.
         """
         with worded(self.address):
-            self._prove_once()
+            self.prove_once()
             return do_at_once(self._store, blobs, THREADS)
 
     def get(self, digest: str) -> bytes:
@@ -153,6 +153,18 @@ class S3Blobs:
         with worded(self.address):
             self._prove()
 
+    def prove_once(self) -> None:
+        """Do nothing if this process proved it already, else what ``check`` does.
+
+        Raises:
+            StoreError: the bucket cannot be written, or ignores conditional puts.
+        """
+        place = (self._client.meta.endpoint_url, self.bucket)
+        with _proving, worded(self.address):
+            if place not in _proven:
+                self._prove()
+                _proven.add(place)
+
     @cached_property
     def _client(self) -> Any:
         return self._given or connect()
@@ -210,14 +222,6 @@ class S3Blobs:
         except MissingBlobError:  # deleted since the server said that it is there
             return False
         return digest_bytes(data) == digest and datetime.now(UTC) - stored_at < FRESH
-
-    def _prove_once(self) -> None:
-        """Run the self-test unless this process ran it on this bucket."""
-        place = (self._client.meta.endpoint_url, self.bucket)
-        with _proving:
-            if place not in _proven:
-                self._prove()
-                _proven.add(place)
 
     def _prove(self) -> None:
         key = self._under(f".probe-{uuid.uuid4().hex}")

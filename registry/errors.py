@@ -171,6 +171,8 @@ class StoreError(RegistryError, OSError):
 
     def __init__(self, where: str, problem: str, remedy: str) -> None:
         self.where = where
+        self.problem = problem
+        self.remedy = remedy
         super().__init__(f"Registry at {where!r}: {problem}. {remedy}")
 
 
@@ -178,7 +180,7 @@ class ExportError(StoreError):
     """An export cannot be written."""
 
     def __init__(self, where: str, problem: str, remedy: str) -> None:
-        self.where = where
+        super().__init__(where, problem, remedy)
         RegistryError.__init__(self, f"Output {where!r}: {problem}. {remedy}")
 
 

@@ -86,7 +86,7 @@ def code_of(err: Any) -> str:
 
 def _refusal(code: str, status: int) -> tuple[str, str]:
     if code == "NoSuchBucket":
-        return "there is no such bucket", "Create it, or correct PILOTLINE_BLOBS."
+        return "there is no such bucket", "Create it, or correct the address."
     if code in NO_RIGHTS or status == 403:
         return (
             f"the keys have no right to do this ({code})",

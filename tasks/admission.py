@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -16,11 +15,13 @@ from registry.canonical import canonical_json
 from registry.errors import ConflictError
 from registry.failpoints import reach
 from registry.ingests import Ingest, list_partitions, record_ingest, source_token
+from registry.releases import record_release
 from tasks import lake
 from tasks.datasets import Dataset
 from tasks.errors import LakeError
 from tasks.partition_files import find_files
 from tasks.profiles import store_profile
+from tasks.s3_folder import Folder
 
 BATCH_ROWS = 65_536  # written at once: a table given whole is in memory twice
 
@@ -59,7 +60,7 @@ class Committed:
 
 
 def commit_days(
-    dataset: Dataset, days: Sequence[Admitted], registry: Registry, lake_path: Path
+    dataset: Dataset, days: Sequence[Admitted], registry: Registry, lake_path: Folder
 ) -> list[Committed]:
     """Bring judged days in, all of them or none, and return what they hold, in their order.
 
@@ -88,16 +89,18 @@ def commit_days(
         ingests = _write(session, dataset, lake_path, left, known, profiles)
         for day, ingest in zip(left, ingests, strict=True):
             before = known.get(day.date)
+            if before and day.released:
+                record_release(session, before, ingest, len(day.released), day.by)
             rested = before is None or source_token(session, before) == before.token
             done[day.date] = Committed(ingest, changed=True, undone=not (day.base or rested))
     reach("ingest: recorded")
     return [done[day.date] for day in days]
 
 
-def open_accepted(dataset: Dataset, lake_path: Path) -> DeltaTable | None:
+def open_accepted(dataset: Dataset, lake_path: Folder) -> DeltaTable | None:
     """Return the table of accepted rows, None before the first ingest."""
     path = lake.accepted_path(lake_path, dataset.name)
-    return lake.open_table(path) if DeltaTable.is_deltatable(str(path)) else None
+    return lake.open_table(path) if lake.is_table(path) else None
 
 
 def is_current(session: Session, table: DeltaTable | None, known: Ingest, token: str) -> bool:
@@ -126,7 +129,7 @@ def _list_known(session: Session, dataset: Dataset, days: Sequence[date]) -> dic
 def _write(
     session: Session,
     dataset: Dataset,
-    lake_path: Path,
+    lake_path: Folder,
     days: Sequence[Admitted],
     known: Mapping[date, Ingest],
     profiles: Mapping[date, str],
@@ -137,7 +140,8 @@ def _write(
     reach("ingest: quarantined")
     version = _write_accepted(dataset, lake_path, days)
     reach("ingest: accepted")
-    table = lake.open_table(lake.accepted_path(lake_path, dataset.name), version)
+    path = lake.accepted_path(lake_path, dataset.name)
+    table = lake.open_table(path, version)
     return [
         record_ingest(
             session,
@@ -146,7 +150,7 @@ def _write(
                 date=day.date,
                 token=day.token,
                 partition_digest=day.digest,
-                files_digest=find_files(table, dataset.name, dataset.date, day.date).digest(),
+                files_digest=find_files(table, path, dataset.name, dataset.date, day.date).digest(),
                 profile_digest=profiles[day.date],
                 table_version=version,
                 accepted=day.accepted.num_rows,
@@ -158,7 +162,7 @@ def _write(
 
 
 def _write_quarantine(
-    dataset: Dataset, lake_path: Path, days: Sequence[Admitted], known: Mapping[date, Ingest]
+    dataset: Dataset, lake_path: Folder, days: Sequence[Admitted], known: Mapping[date, Ingest]
 ) -> None:
     path = lake.quarantine_path(lake_path, dataset.name)
     table = lake.ensure_table(path, QUARANTINE_SCHEMA, ["date"])
@@ -178,7 +182,7 @@ def _write_quarantine(
     lake.replace_partition(table, rows, predicate, _facts(days))
 
 
-def _write_accepted(dataset: Dataset, lake_path: Path, days: Sequence[Admitted]) -> int:
+def _write_accepted(dataset: Dataset, lake_path: Folder, days: Sequence[Admitted]) -> int:
     path = lake.accepted_path(lake_path, dataset.name)
     table = lake.ensure_table(path, dataset.schema, [dataset.date])
     batches = (
@@ -217,6 +221,6 @@ def _in_words(dataset: Dataset, days: Sequence[Admitted]) -> Iterator[None]:
         named = str(days[0].date) if len(days) == 1 else f"{days[0].date} to {days[-1].date}"
         raise LakeError(
             dataset.name,
-            f"{named} was not committed ({str(err).splitlines()[0][:200]})",
+            f"{named} was not committed ({lake.in_short(err)})",
             "Somebody else may be ingesting it: run the command again.",
         ) from err

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry import Registry
+from registry.blobs import split_s3
+from registry.errors import StoreError
 from registry.policy import Policy, load_policy
 from registry.store import show_url
 from registry.vault import KEY_VARIABLE
 from tasks.errors import SettingsError
+from tasks.s3_folder import Folder, S3Folder
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,14 @@ class Home:
     root: Path
     lab: Path
     blobs: Path | str  # a folder, or s3://bucket/prefix
-    lake: Path
+    lake: Folder  # a folder, or s3://bucket/prefix
     registry_url: str = field(repr=False)  # may hold a password
     approval_key: str | None = field(default=None, repr=False)  # scoring workers have none
 
     @property
     def scratch(self) -> Path:
         """Folder of transient environments; empty between runs."""
-        return self.root / "scratch"
+        return _scratch(self.root)
 
     @property
     def bytecode(self) -> Path:
@@ -123,10 +126,14 @@ def find_home(environment: Mapping[str, str], folder: Path) -> Home:
         root=root,
         lab=lab or root.parent / "lab",
         blobs=_blobs(environment, root / "blobs"),
-        lake=_folder(environment, "PILOTLINE_LAKE", root / "lake"),
+        lake=_lake(environment, root),
         registry_url=environment.get("PILOTLINE_REGISTRY_URL") or _own_registry(root),
         approval_key=environment.get(KEY_VARIABLE),
     )
+
+
+def _scratch(root: Path) -> Path:
+    return root / "scratch"
 
 
 def _own_registry(root: Path) -> str:
@@ -151,12 +158,23 @@ def _blobs(environment: Mapping[str, str], default: Path) -> Path | str:
     return _folder(environment, "PILOTLINE_BLOBS", default)
 
 
+def _lake(environment: Mapping[str, str], root: Path) -> Folder:
+    value = environment.get("PILOTLINE_LAKE")
+    if not value or "://" not in value:
+        return _folder(environment, "PILOTLINE_LAKE", root / "lake")
+    try:
+        bucket, prefix = split_s3("PILOTLINE_LAKE", value)
+    except StoreError as err:
+        raise SettingsError("PILOTLINE_LAKE", err.problem, err.remedy) from err
+    return S3Folder(bucket, prefix, _scratch(root))
+
+
 def _folder(environment: Mapping[str, str], setting: str, default: Path) -> Path:
     value = environment.get(setting)
     if not value:
         return default
     if "://" in value:
         raise SettingsError(
-            setting, f"{value!r} is not a folder", "This release keeps it in a folder."
+            setting, f"{value!r} is neither a folder nor s3://bucket/prefix", "Write one of them."
         )
     return Path(value).expanduser().absolute()

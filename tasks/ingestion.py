@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from tasks.admission import (
 from tasks.datasets import Dataset
 from tasks.digests import canonical_order, digest_sorted
 from tasks.errors import PartitionRefusedError, SourceError
+from tasks.s3_folder import Folder
 from tasks.source_contract import check_columns, found_in_arrow, nullable
 from tasks.sources import PartitionSource
 from tasks.validation import Validator, Verdict, require_rows
@@ -69,7 +69,7 @@ def ingest_day(
     validator: Validator,
     day: date,
     registry: Registry,
-    lake_path: Path,
+    lake_path: Folder,
 ) -> DayIngested:
     """Bring one day in, wholly or not at all; the same rows again change nothing.
 
@@ -87,7 +87,7 @@ def ingest_days(
     validator: Validator,
     days: Iterable[date],
     registry: Registry,
-    lake_path: Path,
+    lake_path: Folder,
 ) -> Iterator[DayIngested]:
     """Yield what became of each day, in order, once it is committed.
 
@@ -163,7 +163,7 @@ def _ingest_chunk(
     validator: Validator,
     chunk: list[_Read],
     registry: Registry,
-    lake_path: Path,
+    lake_path: Folder,
 ) -> Iterator[DayIngested]:
     """Yield what became of the days of a chunk, which is empty afterwards."""
     days = [read.day for read in chunk]
@@ -189,7 +189,7 @@ def _ingest_chunk(
 
 
 def _list_unchanged(
-    dataset: Dataset, chunk: Sequence[_Read], registry: Registry, lake_path: Path
+    dataset: Dataset, chunk: Sequence[_Read], registry: Registry, lake_path: Folder
 ) -> dict[date, DayIngested]:
     """Return the days that hold these very rows already, under these rules."""
     tokens = {read.day: read.token for read in chunk}

@@ -179,7 +179,7 @@ def _files(home: Home, plan: JoinPlan, read: Read) -> PartitionFiles:
         path = lake.predictions_path(home.lake, plan.model)
         predicate = f"variant = '{PRODUCTION}' and {lake.on_day(plan.date_column, read.date)}"
     table = lake.open_table(path, read.table_version)
-    return find_files(table, plan.input, plan.date_column, read.date, predicate)
+    return find_files(table, path, plan.input, plan.date_column, read.date, predicate)
 
 
 def _read_day(

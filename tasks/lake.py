@@ -1,8 +1,8 @@
 """Delta tables: made so that pinned versions stay, replaced one partition at a time, streamed."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake import (
@@ -16,6 +16,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
 from tasks.errors import LakeError
+from tasks.s3_folder import Folder, S3Folder, options_of
 
 # Without these the automatic checkpoint deletes log files after 30 days, and time travel to the
 # versions that models were trained on with them (deltalake 1.6).
@@ -26,48 +27,64 @@ CONFIGURATION: dict[str, str | None] = {
 }
 
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+S3_CODE = re.compile(r"<Code>(\w+)</Code>")
+REASON_LENGTH = 200
+
 # Row groups are what a partition is cut by: many enough that shards come out alike.
 ROWS_OF_A_GROUP = 131_072
 
 
-def accepted_path(lake: Path, dataset: str) -> Path:
+def accepted_path(lake: Folder, dataset: str) -> Folder:
     """Return the table of a dataset's accepted rows."""
     return lake / "datasets" / dataset / "accepted"
 
 
-def quarantine_path(lake: Path, dataset: str) -> Path:
+def quarantine_path(lake: Folder, dataset: str) -> Folder:
     """Return the table of a dataset's broken rows."""
     return lake / "datasets" / dataset / "quarantine"
 
 
-def predictions_path(lake: Path, model: str) -> Path:
+def predictions_path(lake: Folder, model: str) -> Folder:
     """Return the table of a model's predictions."""
     return lake / "predictions" / model
 
 
-def open_table(path: Path, version: int | None = None) -> DeltaTable:
+def is_table(path: Folder) -> bool:
+    """Tell whether there is a table at ``path``.
+
+    Raises:
+        LakeError: its place cannot be reached.
+    """
+    try:
+        return DeltaTable.is_deltatable(str(path), options_of(path))
+    except OSError as err:
+        raise _unopened(path, "", err) from err
+
+
+def open_table(path: Folder, version: int | None = None) -> DeltaTable:
     """Return the table at ``path``, at ``version`` where given.
 
     Raises:
         LakeError: there is no table, or not that version.
     """
     try:
-        return DeltaTable(str(path), version=version)
+        return DeltaTable(str(path), version, options_of(path))
     except (TableNotFoundError, DeltaError, OSError) as err:
         at = "" if version is None else f" at version {version}"
-        raise LakeError(
-            path.name, f"cannot be opened{at} ({_short(err)})", "Check PILOTLINE_LAKE."
-        ) from err
+        raise _unopened(path, at, err) from err
 
 
-def ensure_table(path: Path, schema: pa.Schema, partition_by: Sequence[str]) -> DeltaTable:
+def ensure_table(path: Folder, schema: pa.Schema, partition_by: Sequence[str]) -> DeltaTable:
     """Return the table at ``path``, made with ``schema`` if it is new.
 
     Raises:
         LakeError: it exists with other columns, or cannot be made.
     """
     try:
-        if not DeltaTable.is_deltatable(str(path)):
+        if isinstance(path, S3Folder):
+            path.prove()
+        if not is_table(path):
             # "ignore": another process may have made it since.
             DeltaTable.create(
                 str(path),
@@ -75,10 +92,13 @@ def ensure_table(path: Path, schema: pa.Schema, partition_by: Sequence[str]) -> 
                 mode="ignore",
                 partition_by=list(partition_by),
                 configuration=CONFIGURATION,
+                storage_options=options_of(path),
             )
+    except LakeError:
+        raise
     except (DeltaError, OSError) as err:
         raise LakeError(
-            path.name, f"cannot be made ({_short(err)})", "Free space or fix rights."
+            path.name, f"cannot be made ({in_short(err)})", "Free space or fix rights."
         ) from err
     table = open_table(path)
     found = schema_of(table)
@@ -154,16 +174,41 @@ def replace_by_files(
     Raises:
         DeltaError: the commit was refused, or its reply was lost; look before trying again.
     """
+    only = {name: [value] for name, value in partition.items()}
+    return replace_partitions_by_files(table, files, only, schema, metadata, [transaction])
+
+
+def replace_partitions_by_files(
+    table: DeltaTable,
+    files: Sequence[AddAction],
+    partitions: Mapping[str, Sequence[str]],
+    schema: pa.Schema,
+    metadata: Mapping[str, str],
+    transactions: Sequence[tuple[str, int]],
+) -> int:
+    """Replace several as ``replace_by_files`` does one, with one transaction for each.
+
+    Args:
+        table: an open table.
+        files: what they are replaced by.
+        partitions: values of the partition columns; every combination of them is replaced.
+        schema: the table's columns.
+        metadata: what the commit says of itself.
+        transactions: name and number of each partition.
+
+    Raises:
+        DeltaError: the commit was refused, or its reply was lost; look before trying again.
+    """
     before = table.version()
     table.create_write_transaction(
         list(files),
         mode="overwrite",
         schema=schema,
-        partition_by=list(partition),
-        partition_filters=[(name, "=", value) for name, value in partition.items()],
+        partition_by=list(partitions),
+        partition_filters=[(name, "in", list(values)) for name, values in partitions.items()],
         commit_properties=CommitProperties(
             custom_metadata=dict(metadata),
-            app_transactions=[Transaction(*transaction)],
+            app_transactions=[Transaction(*each) for each in transactions],
             max_commit_retries=0,
         ),
     )
@@ -198,8 +243,8 @@ def scan(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.Reco
                 yield batch.select(schema.names).cast(schema)
         except (pa.ArrowException, OSError) as err:
             raise LakeError(
-                Path(table.table_uri).name,
-                f"a data file cannot be read ({_short(err)})",
+                table.table_uri.rstrip("/").rpartition("/")[2],
+                f"a data file cannot be read ({in_short(err)})",
                 "Its files are damaged: restore the lake from a copy.",
             ) from err
 
@@ -226,5 +271,19 @@ def _columns(schema: pa.Schema) -> dict[str, str]:
     return {field.name: str(field.type) for field in schema}
 
 
-def _short(err: Exception) -> str:
-    return str(err).splitlines()[0][:200]
+def _unopened(path: Folder, at: str, err: Exception) -> LakeError:
+    return LakeError(path.name, f"cannot be opened{at} ({in_short(err)})", "Check PILOTLINE_LAKE.")
+
+
+def in_short(err: Exception) -> str:
+    """Return why, in one line of at most 200 characters, without colours.
+
+    An error of an object store says what was the matter in its last line, or in the XML after it.
+    """
+    text = COLOUR.sub("", str(err))
+    if "\u21b3" not in text:
+        return text.splitlines()[0][:REASON_LENGTH]
+    if code := S3_CODE.search(text):
+        return code[1]
+    last = [line for line in text.splitlines() if "\u21b3" in line][-1]
+    return last.rpartition(" - ")[2].strip(" \u21b3")[:REASON_LENGTH]

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import unquote
 
 from deltalake import DeltaTable
@@ -19,6 +18,7 @@ from registry.versions import TrainingPartition
 from tasks import lake
 from tasks.errors import LakeError
 from tasks.home import Home
+from tasks.s3_folder import Folder, S3Folder
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,41 @@ def vacuum_lake(home: Home, grace: timedelta, *, only_plan: bool) -> list[Vacuum
     """
     done = []
     with home.open_registry() as registry:
-        for path in _tables(home.lake):
+        for place, path in _tables(home.lake):
             table = lake.open_table(path)
             with registry.read() as session:
-                used = _used_versions(session, home.lake, path, table)
-            found = _vacuum(home, path, table, used, grace, only_plan=only_plan)
+                used = _used_versions(session, place, table)
+            found = _vacuum(place, path, table, used, grace, only_plan=only_plan)
             if found.files:
                 done.append(found)
     return done
 
 
-def _tables(lake_path: Path) -> Iterator[Path]:
-    for pattern in ("datasets/*/accepted", "datasets/*/quarantine", "predictions/*"):
-        for path in sorted(lake_path.glob(pattern)):
-            if DeltaTable.is_deltatable(str(path)):
-                yield path
+def _tables(root: Folder) -> Iterator[tuple[str, Folder]]:
+    """Yield the tables of the lake, each with its path within it."""
+    places = [f"datasets/{name}/accepted" for name in _names(root / "datasets")]
+    places += [f"datasets/{name}/quarantine" for name in _names(root / "datasets")]
+    places += [f"predictions/{name}" for name in _names(root / "predictions")]
+    for place in places:
+        path = root / place
+        if lake.is_table(path):
+            yield place, path
 
 
-def _used_versions(session: Session, lake_path: Path, path: Path, table: DeltaTable) -> set[int]:
-    """Return the versions of the table at ``path`` that something refers to."""
-    if path.parent == lake_path / "predictions":
-        return _versions_of_runs(session, path.name)
-    if path.name == "quarantine":
+def _names(folder: Folder) -> list[str]:
+    if isinstance(folder, S3Folder):
+        return folder.list_folders()
+    return sorted(path.name for path in folder.glob("*") if path.is_dir())
+
+
+def _used_versions(session: Session, place: str, table: DeltaTable) -> set[int]:
+    """Return the versions of the table at ``place`` in the lake that something refers to."""
+    kind, name, *rest = place.split("/")
+    if kind == "predictions":
+        return _versions_of_runs(session, name)
+    if rest == ["quarantine"]:
         return set()
-    dataset = path.parent.name
+    dataset = name
     referred = union(
         select(TrainingPartition.table_version).where(TrainingPartition.dataset == dataset),
         select(Run.table_version).where(Run.dataset == dataset),
@@ -97,8 +108,8 @@ def _versions_of_runs(session: Session, model: str) -> set[int]:
 
 
 def _vacuum(
-    home: Home,
-    path: Path,
+    place: str,
+    path: Folder,
     table: DeltaTable,
     used: set[int],
     grace: timedelta,
@@ -116,7 +127,6 @@ def _vacuum(
             keep_versions=older or None,
         )
 
-    name = path.relative_to(home.lake).as_posix()
     try:
         # A file that is gone is named again as long as the log says that it was removed.
         sizes = {file: size for file in vacuum(dry_run=True) if (size := _size(path, file)) >= 0}
@@ -124,16 +134,21 @@ def _vacuum(
             vacuum(dry_run=False)
     except (DeltaError, OSError) as err:
         raise LakeError(
-            name,
-            f"cannot be cleaned ({str(err).splitlines()[0][:200]})",
+            place,
+            f"cannot be cleaned ({lake.in_short(err)})",
             "Somebody else may be writing to it: run the command again.",
         ) from err
-    return Vacuumed(name, sorted(sizes), sum(sizes.values()), len(older))
+    return Vacuumed(place, sorted(sizes), sum(sizes.values()), len(older))
 
 
-def _size(path: Path, file: str) -> int:
+def _size(path: Folder, file: str) -> int:
     """Return the size of a file in bytes, -1 if it is gone."""
     for name in (file, unquote(file)):
+        if isinstance(path, S3Folder):
+            size = path.size_of(name)
+            if size is not None:
+                return size
+            continue
         try:
             return (path / name).stat().st_size
         except OSError:

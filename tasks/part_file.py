@@ -1,8 +1,11 @@
 """The Parquet file of one part: written beside its table, described as Delta's log wants it."""
 
 import json
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -10,8 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
 
 from tasks.errors import LakeError
+from tasks.s3_folder import Folder, S3Folder
 
 FOLDER = "parts"  # within the table's folder; Delta finds its files by the log, not by their place
 COMPARABLE = (bool, int, float, str, date)  # what Delta's log holds smallest and largest values of
@@ -28,7 +33,11 @@ class PartFile:
 
 
 def write_part(
-    table: Path, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], left_out: set[str]
+    table: Folder,
+    name: str,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    left_out: set[str],
 ) -> PartFile:
     """Write ``batches`` to a file of the table's that no commit names yet.
 
@@ -42,32 +51,64 @@ def write_part(
     Raises:
         LakeError: it cannot be written.
     """
-    path = table / FOLDER / f"{name}.parquet"
+    within = f"{FOLDER}/{name}.parquet"
     stored = [column for column in schema.names if column not in left_out]
     kept = pa.schema([schema.field(column) for column in stored])
     try:
-        path.parent.mkdir(exist_ok=True)
-        with pq.ParquetWriter(path, kept, compression="snappy") as writer:
-            for batch in batches:
-                writer.write_batch(batch.select(stored))
+        with _written_at(table, within) as path:
+            with pq.ParquetWriter(path, kept, compression="snappy") as writer:
+                for batch in batches:
+                    writer.write_batch(batch.select(stored))
+            metadata, size = pq.read_metadata(path), path.stat().st_size
+    except LakeError:
+        remove_part(table, within)
+        raise
     except OSError as err:
-        remove_part(table, f"{FOLDER}/{path.name}")
+        remove_part(table, within)
         raise LakeError(
             table.name, f"its predictions cannot be written ({err.strerror})", "Free space."
         ) from err
     except BaseException:
-        remove_part(table, f"{FOLDER}/{path.name}")
+        remove_part(table, within)
         raise
-    metadata = pq.read_metadata(path)
-    facts = describe(metadata, stored)
-    size = path.stat().st_size
-    return PartFile(f"{FOLDER}/{path.name}", size, metadata.num_rows, facts)
+    return PartFile(within, size, metadata.num_rows, describe(metadata, stored))
 
 
-def remove_part(table: Path, file: str) -> None:
+@contextmanager
+def _written_at(table: Folder, within: str) -> Iterator[Path]:
+    """Give the path to write to; what is there at the end is the table's file ``within``."""
+    if not isinstance(table, S3Folder):
+        (table / FOLDER).mkdir(exist_ok=True)
+        yield table / within
+        return
+    table.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=table.scratch, prefix=f"run-{os.getpid()}-part-"
+    ) as folder:
+        path = Path(folder) / "part.parquet"
+        yield path
+        table.store(path, within)
+
+
+def remove_part(table: Folder, file: str) -> None:
     """Remove a file that no commit names; one that is gone already is fine."""
     with suppress(OSError):
-        (table / file).unlink(missing_ok=True)
+        if isinstance(table, S3Folder):
+            table.remove(file)
+        else:
+            (table / file).unlink(missing_ok=True)
+
+
+def as_action(file: PartFile, partition: Mapping[str, str]) -> AddAction:
+    """Return how a commit adds ``file`` to its table."""
+    return AddAction(
+        path=file.path,
+        size=file.size,
+        partition_values=dict(partition),
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=file.statistics,
+    )
 
 
 def describe(metadata: pq.FileMetaData, columns: Sequence[str]) -> str:

@@ -4,7 +4,8 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import repeat
@@ -17,6 +18,7 @@ from deltalake import DeltaTable
 
 from tasks.errors import LakeError
 from tasks.lake import on_day
+from tasks.s3_folder import Folder, S3Folder
 
 Facts = list[tuple[int, int, int]]  # inode, size and time of change of every file
 
@@ -31,6 +33,50 @@ class Piece:
     rows: int
 
 
+class Copies:
+    """Copies of a table's files, made when they are first read; gone with whoever holds this."""
+
+    def __init__(self, table: S3Folder, names: Mapping[str, str]) -> None:
+        """Make the folder of the copies.
+
+        Args:
+            table: where the files lie.
+            names: of each copy: what its file is called within the table.
+        """
+        table.scratch.mkdir(parents=True, exist_ok=True)
+        # Named so that it is swept like any scratch folder of a process that died.
+        self._room = tempfile.TemporaryDirectory(
+            dir=table.scratch, prefix=f"run-{os.getpid()}-files-"
+        )
+        self._table, self._names = table, names
+
+    @property
+    def folder(self) -> Path:
+        """Where the copies lie."""
+        return Path(self._room.name)
+
+    def make(self, path: Path) -> None:
+        """Make the copy at ``path`` unless it is there.
+
+        Raises:
+            LakeError: the file is gone or cannot be read, or the copy cannot be written.
+        """
+        if path.exists():
+            return
+        half = path.with_suffix(".half")
+        try:
+            self._table.fetch(self._names[path.name], half)
+            os.replace(half, path)
+        except LakeError:
+            raise
+        except OSError as err:
+            raise LakeError(
+                str(self._table),
+                f"a file cannot be copied to {str(self.folder)!r} ({err.strerror})",
+                "Free space there.",
+            ) from err
+
+
 @dataclass(frozen=True)
 class PartitionFiles:
     """The files that hold a day at one version of a table, in the order they were written."""
@@ -40,6 +86,7 @@ class PartitionFiles:
     date_column: str
     paths: tuple[Path, ...]
     groups: tuple[tuple[int, ...], ...] = ()  # of each file, where not all of it is meant
+    copies: Copies | None = None  # where the table is elsewhere and ``paths`` are copies
 
     def digest(self) -> str:
         """Return one SHA-256 over the SHA-256 of every file.
@@ -57,6 +104,7 @@ class PartitionFiles:
         """
         hashes = []
         for path in self.paths:
+            self._bring(path)
             try:
                 with open(path, "rb", opener=_open_file) as file:
                     hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
@@ -156,7 +204,13 @@ class PartitionFiles:
         if found != digest:
             raise self._damaged(f"they hash to {found[:12]}..., ingested as {digest[:12]}...")
 
+    def _bring(self, path: Path) -> None:
+        if self.copies is not None:
+            self.copies.make(path)
+
     def _facts(self) -> Facts:
+        for path in self.paths:
+            self._bring(path)
         try:
             return [(s.st_ino, s.st_size, s.st_mtime_ns) for s in (p.stat() for p in self.paths)]
         except OSError as err:
@@ -171,12 +225,18 @@ class PartitionFiles:
 
 
 def find_files(
-    table: DeltaTable, dataset: str, date_column: str, day: date, predicate: str | None = None
+    table: DeltaTable,
+    folder: Folder,
+    dataset: str,
+    date_column: str,
+    day: date,
+    predicate: str | None = None,
 ) -> PartitionFiles:
     """Return the files that hold ``day`` in ``table``, at the version it was opened at.
 
     Args:
         table: an open table.
+        folder: where it was opened.
         dataset: what to call it in messages.
         date_column: by which it is partitioned.
         day: the day.
@@ -185,15 +245,34 @@ def find_files(
     Raises:
         LakeError: a file lies outside the table.
     """
-    root = _local(table.table_uri).resolve()
-    paths = [
-        _local(uri)
-        for uri in table.file_uris(file_pruning_predicate=predicate or on_day(date_column, day))
-    ]
+    uris = table.file_uris(file_pruning_predicate=predicate or on_day(date_column, day))
+    if isinstance(folder, S3Folder):
+        return _find_objects(folder, uris, dataset, date_column, day)
+    root = folder.resolve()
+    paths = [_local(uri) for uri in uris]
     for path in paths:
         if not path.resolve().is_relative_to(root):
-            raise LakeError(dataset, f"a data file of {day} lies outside it", "Mend its log.")
+            raise _outside(dataset, day)
     return PartitionFiles(dataset, day, date_column, tuple(sorted(paths)))
+
+
+def _find_objects(
+    folder: S3Folder, uris: Sequence[str], dataset: str, date_column: str, day: date
+) -> PartitionFiles:
+    names: dict[str, str] = {}
+    for uri in sorted(uris):
+        within = uri.removeprefix(f"{folder}/")  # the key itself, quoted no further
+        name = within.rpartition("/")[2]
+        if within == uri or ".." in within.split("/") or name in names:
+            raise _outside(dataset, day)
+        names[name] = within
+    copies = Copies(folder, names)
+    paths = tuple(copies.folder / name for name in names)
+    return PartitionFiles(dataset, day, date_column, paths, copies=copies)
+
+
+def _outside(dataset: str, day: date) -> LakeError:
+    return LakeError(dataset, f"a data file of {day} lies outside it", "Mend its log.")
 
 
 def _open_file(path: str, flags: int) -> int:

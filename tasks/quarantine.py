@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from registry.ingests import Ingest, list_partitions
 from tasks import lake
@@ -62,7 +61,7 @@ def read_quarantined(home: Home, partition: Ingest) -> dict[int, dict[str, Any]]
 
 def _read(home: Home, dataset: str, day: date | None) -> pa.Table:
     path = lake.quarantine_path(home.lake, dataset)
-    if not DeltaTable.is_deltatable(str(path)):
+    if not lake.is_table(path):
         return QUARANTINE_SCHEMA.empty_table()
     only = lake.on_day("date", day) if day else None
     return lake.read(lake.open_table(path), QUARANTINE_SCHEMA, only)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 from sqlalchemy.orm import Session
 
 from registry import Registry
@@ -159,7 +158,7 @@ def find_prediction(
     contract: dict[str, Any] = load_json(registry, newest, "contract.json")
     where = {contract["date"]: day, **parse_key(contract, text)}
     path = lake.predictions_path(home.lake, name)
-    here = elsewhere is None or DeltaTable.is_deltatable(str(path))
+    here = elsewhere is None or lake.is_table(path)
     row = _find(lake.open_table(path), where, PRODUCTION) if here else None
     if row is None and elsewhere is not None:
         raise NothingToDoError(

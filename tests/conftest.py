@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from registry import Registry
+from tasks.s3_folder import Folder
 from tasks.sandbox import Tier, probe_isolation
 
 SERVER_START_S = 60  # generous: the machine may be busy with other tests
@@ -79,6 +80,12 @@ class S3Address:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+
+def local(folder: Folder) -> Path:
+    """Return a folder of the lake that is on this machine, as a path."""
+    assert isinstance(folder, Path)
+    return folder
 
 
 @pytest.fixture(scope="session")

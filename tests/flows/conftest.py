@@ -114,10 +114,13 @@ def start_pilotline(
     )
 
 
-def query_table(table: Path, sql: str) -> list[dict[str, Any]]:
+def query_table(
+    table: Path | str, sql: str, settings: Mapping[str, str] = NOTHING
+) -> list[dict[str, Any]]:
     """Return the rows that ``sql`` finds in a Delta table, which it calls ``t``."""
     command = [sys.executable, "-c", OUTSIDER, str(table), sql]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = os.environ | settings
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
 
@@ -130,10 +133,18 @@ def query_sqlite(path: Path, sql: str, *values: object) -> list[Any]:
 
 def predictions_of(home: Path, where: str = "true") -> list[tuple[Any, ...]]:
     """Return production's predictions sorted by key, each probability to its last bit."""
+    return predictions_in(f"{home}/lake", where)
+
+
+def predictions_in(
+    lake: str, where: str = "true", settings: Mapping[str, str] = NOTHING
+) -> list[tuple[Any, ...]]:
+    """Return what ``predictions_of`` does, from a lake that may lie elsewhere."""
     rows = query_table(
-        home / "lake" / "predictions" / "flight-delay",
+        f"{lake}/predictions/flight-delay",
         "select flight_date, carrier, flight, origin, probability from t "
         f"where variant = 'production' and {where} order by 1, 2, 3, 4",
+        settings,
     )
     return [(*row.values(),) for row in rows]
 

@@ -106,7 +106,7 @@ def write_day(home: Path, less: int = 0) -> None:
         path, rows.slice(half), mode="append", writer_properties=groups, commit_properties=commit
     )
     table = lake.open_table(path)
-    files = find_files(table, "flights", "flight_date", DAY)
+    files = find_files(table, path, "flights", "flight_date", DAY)
     with open_registry(home) as registry, registry.write() as session:
         known = get_partition(session, "flights", DAY)
         facts = {name: getattr(known, name) for name in ("dataset", "date", "token", "quarantined")}

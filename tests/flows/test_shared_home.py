@@ -19,11 +19,22 @@ import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from tests.conftest import S3Address, made_database
-from tests.flows.conftest import COMMAND_LIMIT_S, DEMO_LIMIT_S, NOTHING, ROOT, Ran, run_pilotline
+from tests.flows.conftest import (
+    COMMAND_LIMIT_S,
+    DEMO_LIMIT_S,
+    NOTHING,
+    ROOT,
+    Demo,
+    Ran,
+    predictions_in,
+    predictions_of,
+    run_pilotline,
+)
 from tests.flows.listener import Listener
 
 MODEL = "flight-delay"
 DAY = "2013-02-01"
+UNSCORED = "2013-01-10"  # ingested by the demo, and not scored
 KEY = "carrier=UA,flight=1018,origin=EWR"
 REVIEWER, OPERATIONS = "reviewer@example.org", "operations@example.org"
 PASSWORD = "Word:of/the PostgreSQL-tests"  # with what must be quoted in a URL
@@ -73,6 +84,10 @@ class Shared:
         finally:
             engine.dispose()
 
+    def predictions(self, where: str = "true") -> list[tuple[Any, ...]]:
+        """Return production's predictions as somebody with nothing but deltalake reads them."""
+        return predictions_in(self.settings["PILOTLINE_LAKE"], where, self.s3.environment)
+
     def list_objects(self) -> list[str]:
         """Return the names of the bucket's objects."""
         pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=self.s3.bucket)
@@ -102,6 +117,7 @@ def shared(
         settings = s3_address.environment | {
             "PILOTLINE_REGISTRY_URL": owner,
             "PILOTLINE_BLOBS": f"s3://{s3_address.bucket}/factory/blobs",
+            "PILOTLINE_LAKE": f"s3://{s3_address.bucket}/factory/lake",
         }
         shared = Shared(tmp_path_factory.mktemp("shared") / "home", s3_address, settings)
         ran = shared.run("demo", "--json", limit_s=DEMO_LIMIT_S)
@@ -135,11 +151,39 @@ def test_the_demo_ends_as_on_a_home_of_its_own(shared: Shared) -> None:
     assert warned in shared.said[1]  # its progress
 
 
-def test_nothing_of_the_registry_lies_in_the_home(shared: Shared) -> None:
+def test_nothing_of_the_registry_and_the_lake_lies_in_the_home(shared: Shared) -> None:
     left = {path.name for path in shared.home.iterdir()}
-    assert not left & {"registry.db", "blobs"}
+    assert not left & {"registry.db", "blobs", "lake"}
+    assert list((shared.home / "scratch").iterdir()) == []
     blobs = [key for key in shared.list_objects() if key.startswith("factory/blobs/")]
     assert len(blobs) > 20
+
+
+def test_the_predictions_are_those_of_a_lake_in_a_folder(shared: Shared, demo: Demo) -> None:
+    here = predictions_of(demo.home)
+    assert len(here) > 20_000
+    assert shared.predictions() == here
+
+
+def test_a_day_in_parts_comes_into_the_bucket_whole(shared: Shared, server: str) -> None:
+    policy = shared.home / "policy.toml"
+    before = policy.read_text("utf-8")
+    policy.write_text(f"{before}\n[scoring]\nshard_rows = 100\nworkers = 2\n", "utf-8")
+    try:
+        done = shared.run(
+            "score", MODEL, "--date", UNSCORED, "--json", settings={"PREFECT_API_URL": server}
+        )
+    finally:
+        policy.write_text(before, "utf-8")
+    assert done.status == 0, done.err
+    assert done.json["resources"]["shards"] >= 1
+    parts = [key for key in shared.list_objects() if "/parts/" in key]
+    assert len(parts) == len(set(parts)) >= 1
+    ((accepted,),) = shared.query(
+        f"select accepted from ingest where date = '{UNSCORED}' and dataset = 'flights'"
+    )
+    assert len(shared.predictions(f"flight_date = date '{UNSCORED}'")) == accepted
+    assert list((shared.home / "scratch").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_a_missing_bucket_is_told(s3_environment: S3Address) -> None:
             attempt()
         assert str(refused.value) == (
             f"Registry at 's3://{s3_environment.bucket}-gone/blobs': there is no such bucket. "
-            "Create it, or correct PILOTLINE_BLOBS."
+            "Create it, or correct the address."
         )
 
 

@@ -13,6 +13,7 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.monitoring import DETECTED, monitor_model
 from tasks.scoring import DayScored
+from tests.conftest import local
 
 DAYS = [date(2013, 1, 17) + timedelta(days=n) for n in range(6)]  # all of them have moved
 
@@ -22,7 +23,7 @@ def test_windows_need_no_rows_and_judge_features_and_predictions(
 ) -> None:
     score(*DAYS)
     actuals, inputs = load_dataset(home.lab, "arrivals"), load_dataset(home.lab, "flights")
-    shutil.rmtree(lake.accepted_path(home.lake, "flights"))
+    shutil.rmtree(local(lake.accepted_path(home.lake, "flights")))
     watch = monitor_model(registry, home, job, actuals, inputs, DAYS[-1])
     assert watch.fired
     for window in watch.windows:

@@ -50,9 +50,16 @@ def test_a_folder_outside_any_project_needs_a_setting(tmp_path: Path) -> None:
         find_home({}, tmp_path)
 
 
-def test_the_lake_in_a_bucket_is_refused_in_this_release(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"^PILOTLINE_LAKE: 's3://b/p' is not a folder\. This"):
-        find_home({"PILOTLINE_HOME": str(tmp_path), "PILOTLINE_LAKE": "s3://b/p"}, tmp_path)
+def test_the_lake_may_lie_in_a_bucket(tmp_path: Path) -> None:
+    settings = {"PILOTLINE_HOME": str(tmp_path), "PILOTLINE_LAKE": "s3://bucket/p/"}
+    assert str(find_home(settings, tmp_path).lake) == "s3://bucket/p"
+
+
+@pytest.mark.parametrize("written", ["s3:///p", "gs://bucket/p", "s3://key:secret@bucket/p"])
+def test_a_lake_that_is_nowhere_is_refused_and_not_shown(tmp_path: Path, written: str) -> None:
+    with pytest.raises(SettingsError, match=r"^PILOTLINE_LAKE: expected a folder or s3:") as raised:
+        find_home({"PILOTLINE_HOME": str(tmp_path), "PILOTLINE_LAKE": written}, tmp_path)
+    assert written not in str(raised.value)
 
 
 def test_blobs_may_lie_in_a_bucket(tmp_path: Path) -> None:

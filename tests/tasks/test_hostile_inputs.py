@@ -36,8 +36,9 @@ with open(f"{folder}/filler", "wb") as file:
 @pytest.fixture
 def file(stage: Stage, tmp_path: Path) -> Iterator[Path]:
     """Return the day's data file, and put it back after the test."""
-    table = lake.open_table(lake.accepted_path(stage.home.lake, "flights"))
-    (path,) = find_files(table, "flights", "flight_date", DAY).paths
+    folder = lake.accepted_path(stage.home.lake, "flights")
+    table = lake.open_table(folder)
+    (path,) = find_files(table, folder, "flights", "flight_date", DAY).paths
     shutil.copy2(path, tmp_path / "sound")
     yield path
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

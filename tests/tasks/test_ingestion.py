@@ -31,6 +31,7 @@ from tasks.ingestion import DayIngested, ingest_day, ingest_days
 from tasks.quarantine import list_quarantine
 from tasks.sources import open_source
 from tasks.validation import Validator
+from tests.conftest import local
 from tests.tasks.conftest import FIRST, copy_home
 
 ROOT = Path(package).parents[1]  # where the process finds our packages
@@ -104,7 +105,7 @@ def accepted(home: Home, dataset: Dataset, day: date = DAY) -> list[dict[str, An
 def versions(home: Home) -> list[int]:
     """Return the versions of both tables, -1 where there is none."""
     paths = [lake.accepted_path(home.lake, "flights"), lake.quarantine_path(home.lake, "flights")]
-    return [lake.open_table(path).version() if path.exists() else -1 for path in paths]
+    return [lake.open_table(path).version() if lake.is_table(path) else -1 for path in paths]
 
 
 BREAK_TWO = "update flights set distance = -1 where flight_date = '2013-01-01' and flight in (3, 4)"
@@ -305,7 +306,7 @@ def test_nulls_in_a_table_of_the_source_s_own_types_are_kept(
     cancelled = [row for row in accepted(fresh, flights) if row["dep_delay"] is None]
     assert [row["flight"] for row in cancelled if row["flight"] % 20] == []
     assert len(cancelled) == 5
-    assert Path(fresh.lake).is_dir()
+    assert local(fresh.lake).is_dir()
     assert pa.types.is_floating(flights.schema.field("dep_delay").type)
 
 

@@ -33,6 +33,7 @@ from tasks.scoring_rules import ScoringRules
 from tasks.tracing import trace_prediction
 from tasks.training import train_version
 from tasks.version_contents import Request
+from tests.conftest import local
 from tests.tasks.conftest import DAYS, TRAINED_UNTIL, copy_home, ingest, release_model
 from tests.tasks.further import WET, add_model, add_weather, degrees, expect
 
@@ -208,7 +209,7 @@ def test_weather_whose_files_are_damaged_is_not_joined(
     home: Home, registry: Registry, tier: Tier
 ) -> None:
     ingest(home, "flights", [DAY])
-    for file in (lake.accepted_path(home.lake, "weather")).glob("weather_date=2013-01-13/*"):
+    for file in local(lake.accepted_path(home.lake, "weather")).glob("weather_date=2013-01-13/*"):
         data = bytearray(file.read_bytes())
         data[len(data) // 2] ^= 1
         file.write_bytes(data)

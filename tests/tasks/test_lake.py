@@ -128,4 +128,4 @@ def test_a_table_that_cannot_be_made_says_so(tmp_path: Path) -> None:
 def test_the_tables_of_a_lake_have_their_places(tmp_path: Path) -> None:
     assert lake.accepted_path(tmp_path, "flights") == tmp_path / "datasets" / "flights" / "accepted"
     assert lake.quarantine_path(tmp_path, "flights").name == "quarantine"
-    assert lake.predictions_path(tmp_path, "flight-delay").parent.name == "predictions"
+    assert lake.predictions_path(tmp_path, "m") == tmp_path / "predictions" / "m"

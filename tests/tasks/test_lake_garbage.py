@@ -28,6 +28,7 @@ from tasks.lake_garbage import Vacuumed, vacuum_lake
 from tasks.scoring import DayScored
 from tasks.sources import open_source
 from tasks.validation import Validator
+from tests.conftest import local
 from tests.tasks.conftest import DAYS, MODEL
 from tests.tasks.test_ingestion import PROCESS, ROOT
 
@@ -59,14 +60,14 @@ def bring_in(
 def age(home: Home) -> None:
     """Let every file of the lake look old, its log too, so that only references keep it."""
     moment = time.time() - OLD_DAYS * 86_400
-    for path in home.lake.rglob("*"):
+    for path in local(home.lake).rglob("*"):
         os.utime(path, (moment, moment))
 
 
 def age_tombstones(home: Home) -> None:
     """Let every removal in the log look old; the log itself says when it was."""
     moment = int((time.time() - OLD_DAYS * 86_400) * 1000)
-    for path in home.lake.rglob("_delta_log/*.json"):
+    for path in local(home.lake).rglob("_delta_log/*.json"):
         lines = []
         for line in path.read_text().splitlines():
             entry = json.loads(line)
@@ -131,7 +132,7 @@ def test_a_plan_removes_nothing_and_says_how_much_it_would(
     age_tombstones(home)
     planned = vacuum_lake(home, GRACE, only_plan=True)
     (table,) = planned
-    path = home.lake / table.table
+    path = local(home.lake) / table.table
     assert len(table.files) == 1
     assert table.size_bytes == sum((path / file).stat().st_size for file in table.files) > 0
     assert vacuum_lake(home, GRACE, only_plan=False)[0].files == table.files
@@ -139,7 +140,7 @@ def test_a_plan_removes_nothing_and_says_how_much_it_would(
 
 
 def test_what_a_crashed_writer_left_goes_after_the_grace_time(home: Home) -> None:
-    folder = lake.accepted_path(home.lake, "flights") / "flight_date=2013-01-01"
+    folder = local(lake.accepted_path(home.lake, "flights")) / "flight_date=2013-01-01"
     orphan = folder / "part-00000-11111111-2222-3333-4444-555555555555-c000.snappy.parquet"
     orphan.write_bytes(b"half a file")
     assert vacuum_lake(home, GRACE, only_plan=False) == []

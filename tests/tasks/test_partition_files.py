@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def files(folder: Path) -> PartitionFiles:
     """Return the files of the first day."""
-    return find_files(lake.open_table(folder), "numbers", "day", DAY)
+    return find_files(lake.open_table(folder), folder, "numbers", "day", DAY)
 
 
 def test_a_day_comes_in_the_order_it_was_written_with_its_date(files: PartitionFiles) -> None:
@@ -62,9 +62,9 @@ def test_an_earlier_version_keeps_its_own_files(folder: Path, files: PartitionFi
     lake.replace_partition(
         lake.open_table(folder), rows(DAY, 3), lake.on_day("day", DAY), {"why": "corrected"}
     )
-    again = find_files(lake.open_table(folder, before), "numbers", "day", DAY)
+    again = find_files(lake.open_table(folder, before), folder, "numbers", "day", DAY)
     assert again.paths == files.paths
-    now = find_files(lake.open_table(folder), "numbers", "day", DAY)
+    now = find_files(lake.open_table(folder), folder, "numbers", "day", DAY)
     assert sum(batch.num_rows for batch in now.stream(SCHEMA, 10)) == 3
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_gone_says_which(files: PartitionFiles) -> None:
 
 
 def test_a_day_without_files_has_no_rows(folder: Path) -> None:
-    none = find_files(lake.open_table(folder), "numbers", "day", date(2024, 1, 1))
+    none = find_files(lake.open_table(folder), folder, "numbers", "day", date(2024, 1, 1))
     assert none.paths == ()
     assert list(none.stream(SCHEMA, 300)) == []
 
@@ -108,7 +108,7 @@ def many(tmp_path: Path) -> PartitionFiles:
     for part, group in ((whole.slice(0, 400), 200), (whole.slice(400), 300)):
         properties = WriterProperties(max_row_group_size=group)
         write_deltalake(path, part, mode="append", writer_properties=properties)
-    return find_files(lake.open_table(path), "numbers", "day", DAY)
+    return find_files(lake.open_table(path), path, "numbers", "day", DAY)
 
 
 def test_each_row_group_is_a_piece_of_its_own(many: PartitionFiles) -> None:

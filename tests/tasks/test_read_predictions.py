@@ -26,6 +26,7 @@ from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
 from tasks.training import train_version
 from tasks.version_contents import Request
+from tests.conftest import local
 from tests.tasks.conftest import DAYS, MODEL, copy_home, release_model
 from tests.tasks.further import add_model
 
@@ -188,7 +189,7 @@ def test_predictions_that_somebody_changed_are_not_joined(home: Home, registry: 
     with registry.read() as session:
         run = visible_runs(session, job.bundle.version.model_id, "production", DAY, DAY)[DAY]
         reads = inputs_of(session, [run.id])
-    (file,) = (home.lake / "predictions" / MODEL).glob(
+    (file,) = (local(home.lake) / "predictions" / MODEL).glob(
         f"variant=production/flight_date={DAY}/*.parquet"
     )
     file.write_bytes(file.read_bytes() + b"x")

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from registry import Registry
+from registry.audit import audit
 from registry.errors import ConflictError, UnknownPartitionError
 from registry.failpoints import NAMES, VARIABLE
 from registry.ingests import get_partition
+from registry.releases import list_releases
 from tasks import __file__ as package
 from tasks import lake
 from tasks.admission import commit_days
@@ -125,6 +127,28 @@ def test_the_commit_says_which_rows_were_released_and_by_whom(
     last = lake.open_table(lake.accepted_path(fresh.lake, "flights")).history()[0]
     assert json.loads(last["released"]) == {"2013-01-01": [2]}
     assert last["by"] == "operations"
+
+
+def test_the_release_is_an_event_with_the_digests_before_and_after(
+    fresh: Home, flights: Dataset, registry: Registry, bring_in: Any
+) -> None:
+    change(fresh, BREAK_TWO)
+    first = bring_in()
+    rows = [corrected(fresh, 2, distance=700), corrected(fresh, 3, distance=700, hour=25)]
+    done = release_rows(fresh, flights, rows, "operations")
+    with registry.read() as session:
+        (event,) = list_releases(session, "flights")
+        now = get_partition(session, "flights", DAY)
+    assert event.facts() == {
+        "dataset": "flights",
+        "date": "2013-01-01",
+        "rows": 1,  # the other one did not pass
+        "by": "operations",
+        "before": first.partition_digest,
+        "after": done.digests[DAY],
+        "token": now.token,
+    }
+    assert audit(registry).events == 1
 
 
 def test_what_does_not_pass_stays_as_it_was_with_what_was_wrong_with_the_correction(
@@ -311,5 +335,7 @@ def test_a_kill_at_any_moment_and_the_release_again_equal_no_kill(
     assert accepted_flights(fresh, flights) == [n for n in range(1, ROWS + 1) if n != 4]
     with registry.read() as session:
         now = get_partition(session, "flights", DAY)
+        events = list_releases(session, "flights")
     assert (now.accepted, now.quarantined) == (99, 1)
+    assert [event.facts()["after"] for event in events] == [now.partition_digest]
     assert bring_in().note == KEPT

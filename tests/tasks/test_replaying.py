@@ -48,6 +48,7 @@ from tasks.job import Job
 from tasks.replaying import Replayed, compare_predictions, replay_run
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored
+from tests.conftest import local
 from tests.tasks.conftest import ingest, unguard
 from tests.tasks.stage import PROCESS
 
@@ -75,8 +76,8 @@ def contents(home: Home) -> tuple[dict[str, int], dict[str, bytes], list[str]]:
             for (name,) in named
         }
     files = {
-        str(path.relative_to(home.lake)): path.read_bytes()
-        for path in home.lake.rglob("*")
+        str(path.relative_to(local(home.lake))): path.read_bytes()
+        for path in local(home.lake).rglob("*")
         if path.is_file()
     }
     return counts, files, [path.name for path in home.scratch.iterdir()]
@@ -84,7 +85,7 @@ def contents(home: Home) -> tuple[dict[str, int], dict[str, bytes], list[str]]:
 
 def recorded(home: Home) -> tuple[Path, pa.Table]:
     """Return the path of the predictions and the day's rows in the order of their key."""
-    path = lake.predictions_path(home.lake, "flight-delay")
+    path = local(lake.predictions_path(home.lake, "flight-delay"))
     table = DeltaTable(str(path))
     rows = lake.read(table, lake.schema_of(table), ON_DAY)
     keys = ("flight_date", "carrier", "flight", "origin")
@@ -272,7 +273,8 @@ def test_rows_that_are_gone_or_others_are_refused_in_words(
     home: Home, registry: Registry, score: Score, replay: Replay
 ) -> None:
     (done,) = score(DAY)
-    (file,) = (lake.accepted_path(home.lake, "flights") / f"flight_date={DAY}").glob("*.parquet")
+    folder = local(lake.accepted_path(home.lake, "flights"))
+    (file,) = (folder / f"flight_date={DAY}").glob("*.parquet")
     file.rename(file.with_suffix(".moved"))
     with pytest.raises(LakeError, match=r"a data file cannot be read .* restore the lake"):
         replay(done.run_id)
@@ -292,7 +294,7 @@ def test_a_run_that_was_imported_without_its_rows_is_refused_as_such(
         append_event(session, job.bundle.version.model_id, "imported", {"model": "flight-delay"})
         session.execute(update(ScoredPartition).values(visible_run=None))  # as an import has it
     assert replay(done.run_id).equal  # where the lake came along
-    shutil.rmtree(lake.predictions_path(home.lake, "flight-delay"))
+    shutil.rmtree(local(lake.predictions_path(home.lake, "flight-delay")))
     with pytest.raises(NothingToDoError, match=r"was imported .* its rows are not here\. Replay"):
         replay(done.run_id)
 

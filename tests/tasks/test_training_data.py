@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from registry import Registry
-from tasks import lake
 from tasks.errors import LabError, LakeError, NothingToDoError
 from tasks.home import Home
 from tasks.model_folder import ModelSpec, load_model_folder
 from tasks.training_data import load_rows, read_pin, select_days
+from tests.conftest import local
 
 UNTIL = date(2013, 1, 13)
 
@@ -95,7 +95,7 @@ def test_a_lost_or_cut_file_is_noticed(
     home: Home, registry: Registry, spec: ModelSpec, keep: int | None
 ) -> None:
     pin = select_days(registry, home, spec, UNTIL).input
-    folder = lake.accepted_path(home.lake, "flights") / "flight_date=2013-01-05"
+    folder = local(home.lake) / "datasets/flights/accepted" / "flight_date=2013-01-05"
     (file,) = folder.glob("*.parquet")
     if keep is None:
         file.unlink()
