@@ -2,12 +2,13 @@
 
 from datetime import date
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.events import emit
 from flows.place import current_home
-from tasks.data_docs import describe_day
+from tasks.data_docs import describe_day, describe_refusal
+from tasks.errors import PartitionRefusedError
 from tasks.ingestion import DayIngested
 from tasks.steps import ingest_range
 
@@ -15,9 +16,10 @@ from tasks.steps import ingest_range
 @flow(flow_run_name="ingest-{dataset}-{start}-{end}")
 def ingest(dataset: str, start: date, end: date) -> list[DayIngested]:
     """Return what became of each day from ``start`` to ``end``, included."""
-    done = ingest_range(current_home(), dataset, start, end)
-    for day in done:
-        emit_ingested(day)
+    try:
+        done = ingest_range(current_home(), dataset, start, end, emit_ingested)
+    except PartitionRefusedError as refused:
+        raise with_docs(dataset, refused) from refused
     changed = [day for day in done if day.changed]
     if changed:
         link_data_docs(dataset, changed)
@@ -47,6 +49,24 @@ def link_data_docs(dataset: str, days: list[DayIngested]) -> None:
             ]
         ),
     )
+
+
+def with_docs(dataset: str, refused: PartitionRefusedError) -> PartitionRefusedError:
+    """Return the refusal of a day with the place of its page, which an artifact names as well."""
+    try:
+        page = describe_refusal(current_home(), dataset, refused)
+    except OSError as err:  # a page that cannot be written must not hide why the day was refused
+        get_run_logger().warning("no Data Docs of the refused day: %s", err)
+        return refused
+    if page is None:
+        return refused
+    create_markdown_artifact(
+        key=f"refused-{dataset}",
+        description=f"Why {refused.date} of {dataset} was refused whole",
+        markdown=f"Data Docs of {refused.date}: [{page.name}]({page.as_uri()})",
+    )
+    remedy = f"{refused.remedy} Data Docs: {page}"
+    return PartitionRefusedError(dataset, refused.date, refused.problem, remedy)
 
 
 def emit_ingested(day: DayIngested) -> None:

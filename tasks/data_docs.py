@@ -11,13 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from registry.base import now
 from registry.ingests import Ingest, get_partition
 from tasks import lake
 from tasks.datasets import Dataset, load_dataset
+from tasks.errors import PartitionRefusedError, StepError
 from tasks.home import Home
 from tasks.quarantine import read_quarantined
 from tasks.source_contract import nullable
-from tasks.validation import Validator
+from tasks.sources import open_source
+from tasks.validation import Validator, Verdict
 
 # The library's page (1.24) loads styles, scripts and pictures from half a dozen addresses, and has
 # a form that sends a mail address. Its tables are plain HTML and need none of it.
@@ -48,12 +51,35 @@ def build_data_docs(home: Home, dataset: Dataset, day: date) -> Path:
     with home.open_registry() as registry, registry.read() as session:
         partition = get_partition(session, dataset.name, day)
     result = Validator(dataset).explain(_all_rows(home, dataset, partition))
-    path = home.root / "data-docs" / dataset.name / f"{day}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(render_page(result, f"{dataset.name} {day}"), "utf-8")
-    unfinished.replace(path)
-    return path
+    page = render_page(result, f"{dataset.name} {day}")
+    return _write_page(home, dataset.name, f"{day}.html", page)
+
+
+def build_refusal_docs(home: Home, dataset: Dataset, refused: PartitionRefusedError) -> Path | None:
+    """Return the page of a day that was refused whole, None where its rows cannot be judged at all.
+
+    The day was not kept, so its source is read again: the page shows what it gives now, beside the
+    reason of the refusal. What the lake holds of the day, and its page, stay as they are.
+
+    Raises:
+        OSError: the page cannot be written.
+    """
+    day = date.fromisoformat(refused.date)
+    validator = Validator(dataset)
+    try:
+        rows = open_source(dataset, home.root).read(day)
+        verdict = validator.check(rows, day)
+        result = validator.explain(rows)
+    except StepError:  # no rows, or other columns: the refusal itself says all there is to say
+        return None
+    title = f"{dataset.name} {day}: refused"
+    page = render_page(result, title, _explain_refusal(refused, rows.num_rows, verdict))
+    return _write_page(home, dataset.name, f"{day}-refused.html", page)
+
+
+def describe_refusal(home: Home, name: str, refused: PartitionRefusedError) -> Path | None:
+    """Return the page of a refused day of the lab's dataset ``name``, if there can be one."""
+    return build_refusal_docs(home, load_dataset(home.lab, name), refused)
 
 
 def describe_day(home: Home, name: str, day: date) -> Path:
@@ -61,8 +87,14 @@ def describe_day(home: Home, name: str, day: date) -> Path:
     return build_data_docs(home, load_dataset(home.lab, name), day)
 
 
-def render_page(result: Any, title: str) -> str:
-    """Return Great Expectations' page for ``result`` as one file that loads nothing."""
+def render_page(result: Any, title: str, above: str = "") -> str:
+    """Return Great Expectations' page for ``result`` as one file that loads nothing.
+
+    Args:
+        result: of the whole suite.
+        title: as text.
+        above: HTML that comes before the library's.
+    """
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
     from great_expectations.render.view.view import DefaultJinjaPageView
 
@@ -79,8 +111,34 @@ def render_page(result: Any, title: str) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n{page.body()}\n</body>\n</html>\n"
+        f"<h1>{escape(title)}</h1>\n{above}{page.body()}\n</body>\n</html>\n"
     )
+
+
+def _explain_refusal(refused: PartitionRefusedError, rows: int, verdict: Verdict) -> str:
+    """Return why a day was refused as HTML, with every check that rows broke, the most first.
+
+    Some of them are no expectations of the suite, and so in no page of the library.
+    """
+    found = sorted(verdict.marks.items(), key=lambda mark: -mark[1].size)
+    lines = [f"<tr><td>{escape(text)}</td><td>whole day</td></tr>" for text in verdict.failures]
+    lines += [f"<tr><td>{escape(text)}</td><td>{at.size:,}</td></tr>" for text, at in found]
+    why = escape(f"{refused.problem.rstrip('.')}. {refused.remedy}")
+    return (
+        f"<p>Nothing of this day was kept: {why}</p>\n"
+        f"<p>Read again from the source on {now():%Y-%m-%d at %H:%M} UTC: {rows:,} rows, "
+        f"{verdict.broken.size:,} of them broken.</p>\n"
+        f"<table>\n<tr><th>broken</th><th>rows</th></tr>\n{''.join(lines)}\n</table>\n"
+    )
+
+
+def _write_page(home: Home, dataset: str, name: str, page: str) -> Path:
+    path = home.root / "data-docs" / dataset / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(page, "utf-8")
+    unfinished.replace(path)
+    return path
 
 
 class _Page(HTMLParser):

@@ -1,12 +1,15 @@
 """What distances between windows come to without any drift, at given numbers of rows.
 
 Pairs of windows are drawn from the reference with a fixed seed, so the same windows always get the
-same answer.
+same answer. A report asks for hundreds of windows beside one reference: what was drawn for one of
+them is kept for the next, which changes no number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,8 @@ CELLS = 80_000  # drawn counts at most: columns of more categories get fewer pai
 OFTEN = 50  # expected rows of a category from which its count is drawn as a normal number
 LEAST_DRAWS = 60  # enough for a mean and a spread
 NODES = 128  # points at which the area between two cumulative shares is taken
+KEPT_NOISES = 2048  # of a kilobyte or two: columns times different numbers of rows
+KEPT_DRAWS = 32  # of at most 640 kB, one for each column of a reference
 
 
 @dataclass(frozen=True)
@@ -28,17 +33,36 @@ class Noise:
     limit: float  # the quantile asked for
 
 
+Distance = Callable[[Shares, Shares], Shares]
+
+
 def noise_of_shares(
-    distances: list[Callable[[Shares, Shares], Shares]],
-    shares: Shares,
-    rows: tuple[int, int],
-    quantile: float,
+    distances: Sequence[Distance], shares: Shares, rows: tuple[int, int], quantile: float
 ) -> list[Noise]:
     """Return the noise of each distance between windows of ``rows`` drawn from ``shares``."""
+    return list(_noises(tuple(distances), shares.tobytes(), rows, quantile))
+
+
+@lru_cache(KEPT_NOISES)
+def _noises(
+    distances: tuple[Distance, ...], packed: bytes, rows: tuple[int, int], quantile: float
+) -> tuple[Noise, ...]:
+    shares = np.frombuffer(packed)
     draws = min(DRAWS, max(LEAST_DRAWS, CELLS // len(shares)))
+    one, state = _draw_first(packed, rows[0], draws)
     random = np.random.default_rng(0)
-    one, two = (_draw(random, shares, count, draws) for count in rows)
-    return [_summarize(distance(one, two), quantile) for distance in distances]
+    random.bit_generator.state = state
+    two = _draw(random, shares, rows[1], draws)
+    return tuple(_summarize(distance(one, two), quantile) for distance in distances)
+
+
+@lru_cache(KEPT_DRAWS)
+def _draw_first(packed: bytes, rows: int, draws: int) -> tuple[Shares, Any]:
+    """Return the reference's side of the pairs, and the generator's state after them."""
+    random = np.random.default_rng(0)
+    drawn = _draw(random, np.frombuffer(packed), rows, draws)
+    drawn.flags.writeable = False
+    return drawn, random.bit_generator.state
 
 
 def _draw(random: np.random.Generator, shares: Shares, rows: int, draws: int) -> Shares:
@@ -75,15 +99,32 @@ def noise_of_wasserstein(
     starts = np.flatnonzero(np.diff(where, prepend=-1))
     inner, outer = np.add.reduceat(weights, starts), np.append(starts[1:], len(weights))
     at = below[(starts + outer - 1) // 2]
-    random = np.random.default_rng(0)
-    steps = np.sqrt(np.diff(at, prepend=0.0, append=1.0))
-    walk = np.cumsum(random.standard_normal((DRAWS, len(steps))) * steps, axis=1)
-    bridge = np.abs(walk[:, :-1] - at * walk[:, -1:]) / np.sqrt(at * (1 - at))
     # The mean of the absolute standard normal is sqrt(2 / pi): it needs no draws.
-    limit = float(np.quantile(bridge @ inner, quantile))
+    limit = _limit_of_bridge(at.tobytes(), inner.tobytes(), quantile)
     return Noise(float(np.sqrt(2 / np.pi)) * total * scale, limit * scale)
 
 
+@lru_cache(KEPT_NOISES)
+def _limit_of_bridge(packed_at: bytes, packed_weights: bytes, quantile: float) -> float:
+    """Return the quantile of the weighted area under Brownian bridges, each point of spread 1."""
+    at, weights = np.frombuffer(packed_at), np.frombuffer(packed_weights)
+    steps = np.sqrt(np.diff(at, prepend=0.0, append=1.0))
+    walk = np.cumsum(_draw_normals(len(steps)) * steps, axis=1)
+    bridge = walk[:, :-1] - at * walk[:, -1:]
+    np.abs(bridge, out=bridge)
+    bridge /= np.sqrt(at * (1 - at))
+    return float(np.quantile(bridge @ weights, quantile))
+
+
+@lru_cache(KEPT_DRAWS)
+def _draw_normals(width: int) -> Shares:
+    """Return standard normal numbers, shape (DRAWS, width)."""
+    drawn: Shares = np.random.default_rng(0).standard_normal((DRAWS, width))
+    drawn.flags.writeable = False
+    return drawn
+
+
+@lru_cache(KEPT_NOISES)
 def noise_of_shift(share: float, rows: tuple[int, int], quantile: float) -> Noise:
     """Return the noise of the gap between two observed shares of one true ``share``."""
     random = np.random.default_rng(0)
@@ -91,6 +132,7 @@ def noise_of_shift(share: float, rows: tuple[int, int], quantile: float) -> Nois
     return _summarize(np.abs(one - two), quantile)
 
 
+@lru_cache(KEPT_NOISES)
 def noise_of_share(share: float, rows: int, quantile: float) -> Noise:
     """Return the noise of one observed share of a true ``share``."""
     drawn = np.random.default_rng(0).binomial(rows, share, size=DRAWS)

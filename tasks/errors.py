@@ -50,7 +50,10 @@ class PartitionRefusedError(StepError, ValueError):
         self.dataset = dataset
         self.date = date
         self.problem = problem
-        super().__init__(f"Partition {date} of dataset {dataset!r} refused: {problem}. {remedy}")
+        self.remedy = remedy
+        super().__init__(
+            f"Partition {date} of dataset {dataset!r} refused: {problem.rstrip('.')}. {remedy}"
+        )
 
 
 class CorrectionRefusedError(StepError, ValueError):
@@ -127,7 +130,7 @@ class RetrainingRefusedError(StepError, RuntimeError):
 
     def __init__(self, model: str, problem: str, remedy: str) -> None:
         self.model = model
-        super().__init__(f"Retraining of {model!r} refused: {problem}. {remedy}")
+        super().__init__(f"Retraining of {model!r} refused: {problem.rstrip('.')}. {remedy}")
 
 
 class OverwriteRefusedError(StepError):

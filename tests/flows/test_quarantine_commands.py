@@ -2,11 +2,12 @@
 
 import json
 import sqlite3
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.flows.conftest import Run
+from tests.flows.conftest import Run, wait_until
 
 # The demo breaks rows of these days and scores the second.
 BROKEN = "2013-01-04"
@@ -39,6 +40,10 @@ def test_what_the_command_prints_can_be_corrected_and_released(
     again = pilotline("ingest", "flights", "--date", BROKEN)
     assert "unchanged" in again.out
     assert f"{BROKEN}: rows released from quarantine are kept" in again.err
+    events = [json.loads(line) for line in pilotline("audit", "export").out.splitlines()]
+    (release,) = [json.loads(e["body"]) for e in events if e["kind"] == "rows released"]
+    assert (release["dataset"], release["date"], release["rows"]) == ("flights", BROKEN, 1)
+    assert pilotline("audit", "verify").status == 0
 
 
 def test_a_row_that_does_not_pass_is_status_1_and_says_why(home: Path, pilotline: Run) -> None:
@@ -66,6 +71,38 @@ def test_new_days_go_on_where_the_last_ingest_ended(home: Path, pilotline: Run) 
     words = ("ingest", "flights", "--new", "--end", "2013-07-23", "--json")
     assert [day["date"] for day in pilotline(*words).json] == ["2013-07-22", "2013-07-23"]
     assert pilotline(*words).json == []
+
+
+def test_a_day_that_is_refused_whole_has_a_page_that_says_why(home: Path, pilotline: Run) -> None:
+    change(home, "update flights set distance = -1 where flight_date = '2013-12-24'")
+    ran = pilotline("ingest", "flights", "--date", "2013-12-24")
+    page = home / "data-docs" / "flights" / "2013-12-24-refused.html"
+    assert ran.status == 1
+    assert "rows are broken (100.0%, at most 5.0%)" in ran.err
+    assert f"Data Docs: {page}" in "".join(ran.err.splitlines())
+    assert "<h1>flights 2013-12-24: refused</h1>" in page.read_text("utf-8")
+
+
+def test_the_days_before_a_refused_one_are_in_and_announced(
+    home: Path, pilotline: Run, server: str
+) -> None:
+    change(home, "update flights set distance = -1 where flight_date = '2013-12-02'")
+    ran = pilotline("ingest", "flights", "--start", "2013-11-30", "--end", "2013-12-02")
+    assert ran.status == 1
+    assert "2013-12-02" in ran.err
+    wanted = {"filter": {"event": {"name": ["pilotline.partition.ingested"]}}, "limit": 50}
+
+    def announced() -> set[str]:
+        asked = urllib.request.Request(
+            f"{server}/events/filter",
+            json.dumps(wanted).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(asked) as answer:
+            return {event["payload"]["date"] for event in json.load(answer)["events"]}
+
+    assert wait_until(lambda: {"2013-11-30", "2013-12-01"} <= announced(), 30)
+    assert "2013-12-02" not in announced()
 
 
 def test_a_backfill_offers_exactly_the_days_whose_rows_changed(home: Path, pilotline: Run) -> None:

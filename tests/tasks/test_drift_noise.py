@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from tasks.drift_measures import jensen_shannon, psi
+from tasks.drift_measures import Shares, jensen_shannon, psi
 from tasks.drift_noise import (
     noise_of_share,
     noise_of_shares,
@@ -56,6 +56,28 @@ def test_noise_of_wasserstein_is_that_of_drawn_windows(name: str) -> None:
 def test_a_constant_column_is_not_noisy() -> None:
     noise = noise_of_wasserstein(np.array([1.0, 0.0]), np.array([3.0, 4.0]), (10, 10), 0.99)
     assert (noise.expected, noise.limit) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("rows", [(900, 300), (90_000, 300), (90_000, 30_000)])
+def test_noise_is_that_of_pairs_drawn_one_after_the_other_whatever_was_asked_before(
+    rows: tuple[int, int],
+) -> None:
+    for other in (7, 300, 3_000):  # other windows of the same reference
+        noise_of_shares([psi], EQUAL, (rows[0], other), 0.99)
+    random = np.random.default_rng(0)
+
+    def draw(count: int) -> Shares:
+        if count * 0.05 < 50:
+            drawn: Shares = random.multinomial(count, EQUAL, size=400) / count
+            return drawn
+        free = random.standard_normal((400, 20)) * np.sqrt(EQUAL)
+        bound = free - EQUAL * free.sum(axis=1, keepdims=True)
+        normal: Shares = EQUAL + bound / np.sqrt(count)
+        return normal
+
+    found = psi(draw(rows[0]), draw(rows[1]))
+    (noise,) = noise_of_shares([psi], EQUAL, rows, 0.99)
+    assert (noise.expected, noise.limit) == (found.mean(), np.quantile(found, 0.99))
 
 
 def test_noise_of_a_share_is_the_binomial_one() -> None:

@@ -18,6 +18,7 @@ from tasks.catalogue import describe_models
 from tasks.errors import IsolationError, NothingToDoError
 from tasks.gates import record_decision, retire_version
 from tasks.home import Home
+from tasks.ingestion import DayIngested
 from tasks.job import Job
 from tasks.sandbox import Tier
 from tasks.verification import platform
@@ -26,10 +27,13 @@ DAY, LAST = date(2013, 1, 14), date(2013, 1, 22)
 
 
 def test_a_range_is_ingested_day_by_day_and_again_without_change(home: Home) -> None:
-    done = steps.ingest_range.fn(home, "flights", DAY, DAY + timedelta(days=1))
+    told: list[DayIngested] = []
+    last = DAY + timedelta(days=1)
+    done = steps.ingest_range.fn(home, "flights", DAY, last, told.append)
+    assert told == done
     assert [(day.accepted, day.changed) for day in done] == [(100, False), (100, False)]
     with pytest.raises(NothingToDoError, match=r"2013-01-13 is before 2013-01-14\. Swap"):
-        steps.ingest_range.fn(home, "flights", DAY, DAY - timedelta(days=1))
+        steps.ingest_range.fn(home, "flights", DAY, DAY - timedelta(days=1), told.append)
 
 
 def test_a_backfill_does_what_is_left_and_then_nothing(home: Home) -> None:
