@@ -6,7 +6,7 @@ are real, so that every check passes. There are no bytes behind the digests.
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -81,6 +81,7 @@ class Filling:
     rows: Rows = field(default_factory=lambda: defaultdict(list))
     ids: dict[type, int] = field(default_factory=lambda: defaultdict(int))
     last: EventRow | None = None  # of the model that is being made
+    manifest: Callable[[int], bytes] = lambda version_id: f"manifest {version_id}".encode()
 
     def new_id(self, table: type) -> int:
         """Return the next id of a table."""
@@ -92,9 +93,21 @@ class Filling:
         self.rows[table.__table__].append(row)
 
 
-def fill_registries(registries: Sequence[Registry], models: int, versions: int) -> list[str]:
-    """Fill empty registries alike and return the names of the models in them."""
-    filling = Filling(versions)
+def fill_registries(
+    registries: Sequence[Registry],
+    models: int,
+    versions: int,
+    manifest: Callable[[int], bytes] | None = None,
+) -> list[str]:
+    """Fill empty registries alike and return the names of the models in them.
+
+    Args:
+        registries: empty ones.
+        models: how many.
+        versions: of each model.
+        manifest: gives the manifest of a version by its id, where there are bytes behind it.
+    """
+    filling = Filling(versions, manifest=manifest) if manifest else Filling(versions)
     names = [f"{WORDS[n % len(WORDS)]}-{n:05}" for n in range(models)]
     for start in range(0, models, CHUNK):
         for name in names[start : start + CHUNK]:
@@ -159,7 +172,7 @@ def _make_version(
 ) -> str | None:
     """Make a version, promoted if it is one of those, and return who is champion now."""
     version_id, number = filling.new_id(ModelVersion), f"{major}.0.0"
-    digest = digest_bytes(f"manifest {version_id}".encode())
+    digest = digest_bytes(filling.manifest(version_id))
     filling.add(
         ModelVersion,
         id=version_id,

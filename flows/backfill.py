@@ -3,12 +3,17 @@
 import logging
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from prefect import flow
+from prefect.exceptions import Pause
+from prefect.states import Cancelled, Failed
 
 from flows.console import FACT
+from flows.pacing import Pace, kept_pace
 from flows.place import current_home
 from flows.score import emit_scored
+from flows.suspension import deployed_run
 from tasks.planning import PlannedDay
 from tasks.scoring import DayScored
 from tasks.steps import make_plan, run_plan
@@ -27,6 +32,9 @@ def backfill(
 ) -> tuple[Sequence[PlannedDay], list[DayScored]]:
     """Return the plan and what became of the days it left to do.
 
+    Suspended in the Prefect UI, the run ends after the days it is at; resumed, it plans again, so
+    that days which are done are done. Cancelled, it ends after the same days.
+
     Args:
         model: the model.
         start: first day.
@@ -40,7 +48,30 @@ def backfill(
     states = [day.state for day in planned]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     log.log(FACT, f"plan for {len(planned)} days: {counts}")
-    done = run_plan(home, model, planned, reason)
+    with kept_pace(model, planned) as pace:
+        done = run_plan(home, model, planned, reason, pace.go_on)
     for result in done:
         emit_scored(model, result)
-    return planned, done
+    ended = _end(pace, planned, done)
+    return (planned, done) if ended is None else ended
+
+
+def _end(pace: Pace, planned: Sequence[PlannedDay], done: Sequence[DayScored]) -> Any:
+    """Return the Prefect state that says why a run did not do all; None if there is none.
+
+    Prefect takes a returned state for the run's own, whatever type the flow declares.
+
+    Raises:
+        Pause: the run was suspended, or another process goes on with it.
+    """
+    stopped = pace.stopped
+    if stopped is not None and (stopped.is_cancelling() or stopped.is_cancelled()):
+        return Cancelled(message=f"{len(done)} of {pace.days} days were done; all of them whole")
+    if stopped is not None:
+        raise Pause(state=stopped)
+    failed = [day for day in done if day.state == "failed"]
+    if not failed or deployed_run() is None:
+        return None
+    first = failed[0]
+    more = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
+    return Failed(message=f"{first.date}: {first.reason.partition(chr(10))[0]}{more}")

@@ -16,6 +16,7 @@ from registry.events import append_event, list_events
 from registry.versions import ModelVersion, standing_of
 
 PRODUCTION = "production"
+QUERY_IDS = 10_000  # in one question; SQLite takes 32,766 values
 
 
 class Run(Base):
@@ -276,6 +277,16 @@ def inputs_of(session: Session, runs: Iterable[str]) -> list[RunInput]:
     """Return what runs joined to their rows, by run, dataset and day; reads only."""
     query = select(RunInput).where(RunInput.run_id.in_(list(runs)))
     return list(session.scalars(query.order_by(RunInput.run_id, RunInput.dataset, RunInput.date)))
+
+
+def joined_runs(session: Session, runs: Sequence[str]) -> set[str]:
+    """Return which of ``runs`` joined further inputs to their rows; reads only."""
+    found: set[str] = set()
+    for first in range(0, len(runs), QUERY_IDS):
+        some = runs[first : first + QUERY_IDS]
+        query = select(RunInput.run_id).where(RunInput.run_id.in_(some)).distinct()
+        found.update(session.scalars(query))
+    return found
 
 
 def describe_inputs(inputs: Iterable[RunInput]) -> dict[str, str]:

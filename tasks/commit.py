@@ -93,7 +93,7 @@ def commit_once(
             if attempt == COMMIT_TRIES:
                 raise LakeError(
                     job.bundle.spec.name,
-                    f"the commit failed ({str(err).splitlines()[0][:200]})",
+                    f"the commit failed ({lake.in_short(err)})",
                     "Run the command again.",
                 ) from err
     raise AssertionError("unreachable: the loop returns or raises")
@@ -109,7 +109,7 @@ def find_commit(table: DeltaTable, identity: str, run: Run) -> int | None:
     if table.transaction_version(identity) != run.epoch:
         return None
     for entry in table.history():
-        if entry.get("run") == run.id:
+        if run.id in (entry.get("runs") or entry.get("run") or "").split():
             return int(entry["version"])
     return None
 

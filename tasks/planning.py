@@ -1,18 +1,30 @@
 """The plan of a backfill: what each day shows now, and which version is to score it."""
 
-from dataclasses import dataclass
-from datetime import date, timedelta
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.aliases import CHAMPION, Alias, get_alias
+from registry.base import now
 from registry.errors import NoChampionError, VersionUnfitError
-from registry.ingests import list_partitions
+from registry.ingests import Ingest, list_partitions
 from registry.models import get_model
 from registry.references import end_of_day
+from registry.reigns import reigns
 from registry.resolution import champion, champion_at, promoted_version
-from registry.runs import PRODUCTION, Run, last_outcomes, versions_of, visible_runs
+from registry.runs import (
+    PRODUCTION,
+    Run,
+    RunOutcome,
+    joined_runs,
+    last_outcomes,
+    versions_of,
+    visible_runs,
+)
 from registry.versions import ModelVersion, learned_from
 from tasks.errors import InputRefusedError, NothingToDoError
 from tasks.join_plan import JoinPlan, plans_of
@@ -72,53 +84,121 @@ def plan_backfill(
     days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
     with registry.read() as session:
         model = get_model(session, name)
-        partitions = {p.date: p for p in list_partitions(session, dataset, start, end)}
         shown = visible_runs(session, model.id, PRODUCTION, start, end)
-        outcomes = last_outcomes(session, model.id, PRODUCTION, start, end)
-        fixed = None if using == "as-of" else _resolve(session, name, using)
-        present = get_alias(session, model.id, CHAMPION)
-        plan: list[PlannedDay] = []
-        known: dict[int, set[date]] = {}
-        joins: dict[int, tuple[JoinPlan, ...]] = {}
-        for day in days:
-            version, problem = fixed, ""
-            if using == "as-of":
-                version, problem = _as_of(session, name, day)
-            if day not in partitions:
-                problem = f"{dataset} {day} is not ingested"
-            elif version is not None and not include_training_days:
-                problem = _learned_problem(session, version, day, known)
-            if version is not None and not problem:
-                if version.id not in joins:
-                    joins[version.id] = plans_of(registry, version)
-                problem = _input_problem(session, joins[version.id], day)
-            if version is None or problem:
-                plan.append(PlannedDay(day, "blocked", "", problem))
-                continue
-            run = shown.get(day)
-            number = version.number
-            if run is not None and not reason and not may_replace(present, run, version):
-                before = session.get_one(ModelVersion, run.version_id).number
-                problem = f"shows {before}, and {number} is not champion now (--reason TEXT)"
-                plan.append(PlannedDay(day, "blocked", "", problem))
-                continue
-            if day in outcomes and outcomes[day] is None:
-                plan.append(PlannedDay(day, "failed", number, "its last run left no outcome"))
-            elif run is None:
-                failed = outcomes.get(day)
-                state = "failed" if failed is not None and failed.state == "failed" else "missing"
-                reason = failed.reason.partition("\n")[0] if state == "failed" and failed else ""
-                plan.append(PlannedDay(day, state, number, reason))
-            elif run.partition_digest != partitions[day].partition_digest:
-                plan.append(PlannedDay(day, "stale", number, "its rows changed since"))
-            elif run.version_id != version.id or run.challenger_id is not None:
-                before = " and ".join(v.number for v in versions_of(session, run))
-                plan.append(PlannedDay(day, "other version", number, f"replaces {before}"))
-            elif changed := say_changes(session, joins[version.id], run):
-                plan.append(PlannedDay(day, "stale", number, changed))
-            else:
-                plan.append(PlannedDay(day, "done", number, ""))
-    return plan
+        planner = _Planner(
+            registry=registry,
+            session=session,
+            dataset=dataset,
+            partitions={p.date: p for p in list_partitions(session, dataset, start, end)},
+            shown=shown,
+            outcomes=last_outcomes(session, model.id, PRODUCTION, start, end),
+            joined=joined_runs(session, [run.id for run in shown.values()]),
+            present=get_alias(session, model.id, CHAMPION),
+            include_training_days=include_training_days,
+            replacing=bool(reason),
+        )
+        if using == "as-of":
+            champions = _Champions(session, name)
+            return [planner.plan(day, *champions.on(day)) for day in days]
+        version = _resolve(session, name, using)
+        return [planner.plan(day, version, "") for day in days]
+
+
+@dataclass
+class _Planner:
+    """What the days of one plan have in common, asked once: ten years are 3,652 days."""
+
+    registry: Registry
+    session: Session
+    dataset: str
+    partitions: Mapping[date, Ingest]
+    shown: Mapping[date, Run]
+    outcomes: Mapping[date, RunOutcome | None]
+    joined: set[str]  # runs that read further inputs
+    present: Alias | None
+    include_training_days: bool
+    replacing: bool  # there is a reason to replace what the champion made
+    learned: dict[int, set[date]] = field(default_factory=dict)  # by version
+    joins: dict[int, tuple[JoinPlan, ...]] = field(default_factory=dict)
+
+    def plan(self, day: date, version: ModelVersion | None, problem: str) -> PlannedDay:
+        """Return what is to be done for ``day``; ``problem`` says why no version is to do it."""
+        if day not in self.partitions:
+            problem = f"{self.dataset} {day} is not ingested"
+        elif version is not None:
+            problem = self._find_problem(day, version)
+        if version is None or problem:
+            return PlannedDay(day, "blocked", "", problem)
+        return PlannedDay(day, *self._find_state(day, version))
+
+    def _find_problem(self, day: date, version: ModelVersion) -> str:
+        """Return why ``version`` must not score ``day``; else nothing."""
+        if not self.include_training_days and day in self._days_learned(version):
+            return f"{version.number} was trained on this day (--include-training-days)"
+        if version.id not in self.joins:
+            self.joins[version.id] = plans_of(self.registry, version)
+        try:
+            pick_inputs(self.session, self.joins[version.id], [day])
+        except InputRefusedError as err:
+            return str(err)
+        run = self.shown.get(day)
+        if run is None or self.replacing or may_replace(self.present, run, version):
+            return ""
+        before = self.session.get_one(ModelVersion, run.version_id).number
+        return f"shows {before}, and {version.number} is not champion now (--reason TEXT)"
+
+    def _days_learned(self, version: ModelVersion) -> set[date]:
+        if version.id not in self.learned:
+            items = learned_from(self.session, version)
+            self.learned[version.id] = {item.date for item in items if item.use == "train"}
+        return self.learned[version.id]
+
+    def _find_state(self, day: date, version: ModelVersion) -> tuple[str, str, str]:
+        """Return state, version and reason of a day that the version may score."""
+        run, last, number = self.shown.get(day), self.outcomes.get(day), version.number
+        if day in self.outcomes and last is None:
+            return "failed", number, "its last run left no outcome"
+        if run is None:
+            if last is not None and last.state == "failed":
+                return "failed", number, last.reason.partition("\n")[0]
+            return "missing", number, ""
+        if run.partition_digest != self.partitions[day].partition_digest:
+            return "stale", number, "its rows changed since"
+        if run.version_id != version.id or run.challenger_id is not None:
+            before = " and ".join(v.number for v in versions_of(self.session, run))
+            return "other version", number, f"replaces {before}"
+        joins = self.joins[version.id]
+        changed = ""
+        if joins or run.id in self.joined:
+            changed = say_changes(self.session, joins, run)
+        return ("stale", number, changed) if changed else ("done", number, "")
+
+
+class _Champions:
+    """Who was champion for each day, asked once for each time between two promotions."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session, self._name = session, name
+        # As reign_at counts: what is on record has happened, whatever the clock that dated it said.
+        began = {min(reign.effective_from, now()) for reign in reigns(session, name)}
+        self._began = sorted(began)
+        self._known: dict[int, tuple[ModelVersion | None, str]] = {}
+
+    def on(self, day: date) -> tuple[ModelVersion | None, str]:
+        """Return the champion for ``day``, or why there is none."""
+        at = end_of_day(day)
+        place = bisect_right(self._began, at)
+        if place not in self._known:
+            self._known[place] = self._find(at)
+        return self._known[place]
+
+    def _find(self, at: datetime) -> tuple[ModelVersion | None, str]:
+        try:
+            return champion_at(self._session, self._name, at), ""
+        except NoChampionError:
+            return None, "no version was champion at the end of that day (UTC)"
+        except VersionUnfitError as err:
+            return None, str(err).split(". ")[0]
 
 
 def may_replace(present: Alias | None, shown: Run, version: ModelVersion) -> bool:
@@ -140,33 +220,3 @@ def _resolve(session: Session, name: str, using: str) -> ModelVersion:
     return (
         champion(session, name) if using == "champion" else promoted_version(session, name, using)
     )
-
-
-def _input_problem(session: Session, plans: tuple[JoinPlan, ...], day: date) -> str:
-    """Return why what further inputs hold must not be read for ``day``; else nothing."""
-    try:
-        pick_inputs(session, plans, [day])
-    except InputRefusedError as err:
-        return str(err)
-    return ""
-
-
-def _learned_problem(
-    session: Session, version: ModelVersion, day: date, known: dict[int, set[date]]
-) -> str:
-    """Return why ``version`` should not score ``day``: it knows the answers; else nothing."""
-    if version.id not in known:
-        items = learned_from(session, version)
-        known[version.id] = {item.date for item in items if item.use == "train"}
-    if day not in known[version.id]:
-        return ""
-    return f"{version.number} was trained on this day (--include-training-days)"
-
-
-def _as_of(session: Session, name: str, day: date) -> tuple[ModelVersion | None, str]:
-    try:
-        return champion_at(session, name, end_of_day(day)), ""
-    except NoChampionError:
-        return None, "no version was champion at the end of that day (UTC)"
-    except VersionUnfitError as err:
-        return None, str(err).split(". ")[0]

@@ -4,6 +4,7 @@ import queue
 from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
+from deltalake import DeltaTable
 
 from registry.failpoints import reach
 from registry.ingests import Ingest
@@ -117,18 +118,30 @@ def check_complete(run: Run, partition: Ingest, rows: int) -> None:
         )
 
 
-def files_of(home: Home, job: Job, run: Run) -> PartitionFiles:
+def files_of(home: Home, job: Job, run: Run, table: DeltaTable | None = None) -> PartitionFiles:
     """Return the files that ``run`` scores, as its table was when it claimed them.
+
+    Args:
+        home: the home.
+        job: what is scored.
+        run: the claim.
+        table: the table at that version, where it is open already.
 
     Raises:
         LakeError: the table or that version of it is gone.
     """
-    table = lake.open_table(lake.accepted_path(home.lake, run.dataset), run.table_version)
-    return find_files(table, run.dataset, job.date_column, run.date)
+    path = lake.accepted_path(home.lake, run.dataset)
+    table = table or lake.open_table(path, run.table_version)
+    return find_files(table, path, run.dataset, job.date_column, run.date)
 
 
 def stream_input(
-    home: Home, job: Job, run: Run, partition: Ingest, joined: Joined | None
+    home: Home,
+    job: Job,
+    run: Run,
+    partition: Ingest,
+    joined: Joined | None,
+    table: DeltaTable | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield what ``run`` scores in batches, once its files are known to be what was ingested.
 
@@ -138,6 +151,7 @@ def stream_input(
         run: the claim.
         partition: what it claimed.
         joined: its further inputs, where it has any.
+        table: the table at the version that was claimed, where it is open already.
 
     Raises:
         LakeError: the table or the version that was claimed is gone, or is not what was ingested.
@@ -145,7 +159,7 @@ def stream_input(
     if partition.files_digest is None:  # ingested before files were hashed
         yield from read_input(home, job, run, joined).to_batches(max_chunksize=BATCH_ROWS)
         return
-    files = files_of(home, job, run)
+    files = files_of(home, job, run, table)
     before = files.require(partition.files_digest)
     yield from join_batches(files.stream(job.input_schema, BATCH_ROWS, before), job, joined)
 

@@ -8,34 +8,26 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import pyarrow as pa
-from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from sqlalchemy.orm import Session
 
 from registry import Registry
-from registry.aliases import CHAMPION, get_alias
-from registry.canonical import digest_bytes
 from registry.errors import VersionUnfitError
 from registry.failpoints import reach
-from registry.ingests import Ingest, get_partition
-from registry.resolution import OUT_OF_USE
+from registry.ingests import Ingest, get_partition, list_partitions
 from registry.runs import (
-    PRODUCTION,
-    Claim,
     Ending,
     InputRead,
     Run,
     RunOutcome,
-    claim_partition,
     end_run,
     record_teardown,
     unsettled_runs,
     visible_runs,
 )
-from registry.versions import ModelVersion, standing_of
-from tasks import lake
 from tasks.bundle import Bundle
-from tasks.commit import commit_partition, find_commit, transaction_name
+from tasks.chunking import Claimed, cut_chunks, score_together
+from tasks.claims import Tried, claim_day, record, refuse_retired, settle_earlier
+from tasks.commit import commit_partition
 from tasks.environments import built_environment, interpreter, sweep_scratch
 from tasks.errors import (
     EnvironmentBuildError,
@@ -47,15 +39,20 @@ from tasks.errors import (
 )
 from tasks.home import Home
 from tasks.job import Job
-from tasks.joined_inputs import choose_inputs, list_empty, pick_inputs, say_changes
+from tasks.joined_inputs import choose_inputs, list_empty, say_changes
+from tasks.logs import note
 from tasks.metering import Meter
-from tasks.planning import may_replace
 from tasks.process import Room, scoring_child
 from tasks.profiles import Profile
 from tasks.runner import Child
 from tasks.sandbox import Tier
 from tasks.sharding import Crew, ShardWorker
 from tasks.wheelhouse import Wheelhouse
+
+# Why a day must not be scored: told before it is claimed.
+REFUSALS = (InputRefusedError, LakeError, OverwriteRefusedError, VersionUnfitError)
+# How scoring may fail, the model's ways among them; anything else is a mistake of ours.
+EXPECTED = (StepError, VersionUnfitError, DeltaError, OSError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
@@ -90,12 +87,24 @@ def score_days(
     days: Sequence[date],
     say: Callable[[str], None],
     crew: Crew | None = None,
+    go_on: Callable[[Sequence[DayScored]], bool] = lambda done: True,
 ) -> list[DayScored]:
-    """Score ``days`` with one environment and one child, oldest first; each commits by itself.
+    """Score ``days`` with one environment and one child, oldest first; some share a commit.
 
     A day that shows this version's predictions from the same rows already is left as it is. A
     day that fails does not stop the others. A day that is big enough to be cut, or that two
     versions share, is scored by ``crew``, where there is one, with a child for each part.
+
+    Args:
+        registry: the registry.
+        home: the home.
+        tier: the isolation.
+        job: which version scores what.
+        days: which days.
+        say: told of each day.
+        crew: who scores the parts of a day that is cut.
+        go_on: told what became of the days of each commit; days after it that returns False stay
+            as they are.
 
     Raises:
         ValueError: two versions share the job, and there is no crew.
@@ -122,13 +131,14 @@ def score_days(
     whole = [day for day in open_days if day not in big]
     try:
         if whole:
-            results += _score_whole(registry, home, tier, job, whole, say)
+            results += _score_whole(registry, home, tier, job, whole, say, go_on)
     except EnvironmentBuildError as err:
         for day in whole:
             _record_unbuilt(registry, home, tier, job, day, err)
         raise
-    if crew is not None and big:
-        results += _score_big(registry, home, tier, job, big, crew, say)
+    left = len(results) < len(days) - len(big)  # somebody asked to stop
+    if crew is not None and big and not left:
+        results += _score_big(registry, home, tier, job, big, crew, say, go_on)
     return sorted(results, key=lambda result: result.date)
 
 
@@ -148,6 +158,7 @@ def _score_big(
     days: Sequence[date],
     crew: Crew,
     say: Callable[[str], None],
+    go_on: Callable[[Sequence[DayScored]], bool],
 ) -> list[DayScored]:
     results: list[DayScored] = []
     worker = ShardWorker(registry, home, job, crew)
@@ -161,6 +172,8 @@ def _score_big(
         result = _as_asked(job, result)
         say(f"{day} {result.state}, {result.rows:,} rows by {result.scorers}")
         results.append(result)
+        if not go_on([result]):
+            break
     return results
 
 
@@ -171,6 +184,7 @@ def _score_whole(
     job: Job,
     days: Sequence[date],
     say: Callable[[str], None],
+    go_on: Callable[[Sequence[DayScored]], bool],
 ) -> list[DayScored]:
     results: list[DayScored] = []
     runs: list[Run] = []
@@ -182,10 +196,13 @@ def _score_whole(
         reach("score: environment built")
         room = Room(home, environment, tier)
         with _Children(registry, room, job) as children:
-            for day in days:
-                result = _score_day(registry, home, tier, job, day, children, runs)
-                say(f"{day} {result.state}, {result.rows:,} rows by {result.number}")
-                results.append(result)
+            for chunk in cut_chunks(days, _count_rows(registry, job, days)):
+                done = _score_chunk(registry, home, tier, job, chunk, children, runs)
+                for result in done:
+                    say(f"{result.date} {result.state}, {result.rows:,} rows by {result.number}")
+                results += done
+                if not go_on(done):
+                    break
     reach("score: torn down")
     with registry.write() as session:
         for run in runs:
@@ -195,15 +212,22 @@ def _score_whole(
     return results
 
 
+def _count_rows(registry: Registry, job: Job, days: Sequence[date]) -> dict[date, int]:
+    with registry.read() as session:
+        found = list_partitions(session, job.bundle.spec.input, min(days), max(days))
+    return {partition.date: partition.accepted for partition in found}
+
+
 def _record_unbuilt(
     registry: Registry, home: Home, tier: Tier, job: Job, day: date, error: EnvironmentBuildError
 ) -> None:
     """Leave a failed run with its reason, as for every other way of failing."""
-    _settle_earlier(registry, home, job, day)
-    with suppress(InputRefusedError, LakeError, OverwriteRefusedError, VersionUnfitError):
+    settle_earlier(registry, home, job, [day])
+    with suppress(*REFUSALS):
         reads = choose_inputs(registry, home, job.joins, [day])
-        run, _ = _claim(registry, tier, job, day, reads)
-        _end(registry, run, Ending("failed", reason=str(error)))
+        with registry.write() as session:
+            run, _ = claim_day(session, tier, job, day, reads)
+            end_run(session, run, Ending("failed", reason=str(error)))
 
 
 def _as_asked(job: Job, result: DayScored) -> DayScored:
@@ -305,16 +329,20 @@ class _Children:
         self._meter.begin()
 
     def commit(self, run: Run, partition: Ingest) -> tuple[int, Profile]:
-        """Stream the day through the child, which is started if there is none."""
+        """Stream the day through the child."""
+        return commit_partition(
+            self._registry, self._room.home, self._job, run, partition, self.child()
+        )
+
+    def child(self) -> Child:
+        """Return the child, which is started if there is none, and measured."""
         if self._child is None:
             bundle = self._job.bundle
             self._child = self._stack.enter_context(
                 scoring_child(self._room, bundle.folder, bundle.artifact)
             )
         self._meter.watch(self._child)
-        return commit_partition(
-            self._registry, self._room.home, self._job, run, partition, self._child
-        )
+        return self._child
 
     def measure(self) -> dict[str, Any]:
         """Return what the day has used."""
@@ -339,127 +367,103 @@ def _score_day(
     runs: list[Run],
 ) -> DayScored:
     worker.begin()
-    number = job.bundle.version.number
-    _settle_earlier(registry, home, job, day)
-    try:
-        reads = choose_inputs(registry, home, job.joins, [day])
-        run, partition = _claim(registry, tier, job, day, reads)
-    except (InputRefusedError, LakeError, OverwriteRefusedError, VersionUnfitError) as err:
-        return DayScored(day, "failed", number, "", 0, str(err))
+    note(version=job.bundle.version.number, date=day, run=None)
+    settle_earlier(registry, home, job, [day])
+    claimed, refused = _claim(registry, home, tier, job, [day])
+    if refused:
+        return refused[0]
+    ((run, partition),) = claimed
     runs.append(run)
+    note(run=run.id)
     reach("score: claimed")
     try:
         version, profile = worker.commit(run, partition)
+        tried = Tried(run, partition, worker.measure(), version, profile)
     except SupersededError as err:
-        used = worker.measure()
-        _end(registry, run, Ending("superseded", reason=str(err), resources=used))
-        return DayScored(day, "superseded", number, run.id, 0, str(err))
+        tried = Tried(run, partition, worker.measure(), error=err)
     except Exception as err:
-        used = worker.measure()
+        tried = Tried(run, partition, worker.measure(), error=err)
         worker.drop(err)
-        _end(registry, run, Ending("failed", reason=str(err), resources=used))
-        known = StepError | VersionUnfitError | DeltaError | OSError | pa.ArrowException
-        if not isinstance(err, known):
-            raise
-        return DayScored(day, "failed", number, run.id, 0, str(err))
-    used = worker.measure()
-    wall_s = used["wall_s"]
-    ending = Ending(
-        "succeeded",
-        rows=partition.accepted,
-        reason=job.reason,
-        resources=used,
-        profile_digest=registry.blobs.put(profile.encode()),
-        table_version=version,
-    )
-    ended = _end(registry, run, ending)
-    reach("score: recorded")
-    if ended.state != "succeeded":
-        reason = ended.reason or "a later run claimed the partition and settled this one"
-        state = "failed" if ended.state == "failed" else "superseded"
-        return DayScored(day, state, number, run.id, 0, reason)
-    return DayScored(
-        day, "succeeded", number, run.id, partition.accepted, "", wall_s, run.isolation, used
-    )
+    return _record(registry, job, [tried])[0]
+
+
+def _score_chunk(
+    registry: Registry,
+    home: Home,
+    tier: Tier,
+    job: Job,
+    days: Sequence[date],
+    children: "_Children",
+    runs: list[Run],
+) -> list[DayScored]:
+    if len(days) == 1:
+        return [_score_day(registry, home, tier, job, days[0], children, runs)]
+    note(version=job.bundle.version.number, date=None, run=None)
+    settle_earlier(registry, home, job, days)
+    claimed, refused = _claim(registry, home, tier, job, days)
+    runs += [run for run, _ in claimed]
+    reach("score: claimed")
+    tried = score_together(registry, home, job, claimed, children) if claimed else []
+    return sorted(_record(registry, job, tried) + refused, key=lambda result: result.date)
 
 
 def _claim(
-    registry: Registry, tier: Tier, job: Job, day: date, reads: Sequence[InputRead] = ()
-) -> tuple[Run, Ingest]:
+    registry: Registry, home: Home, tier: Tier, job: Job, days: Sequence[date]
+) -> tuple[list[Claimed], list[DayScored]]:
+    """Claim days together; return the claims, and the days that must not be scored."""
+    claimed, refused = [], []
+    reads: dict[date, Sequence[InputRead]] = {}
+    number = job.bundle.version.number
+    for day in days:
+        try:
+            reads[day] = choose_inputs(registry, home, job.joins, [day])
+        except REFUSALS as err:
+            refused.append(DayScored(day, "failed", number, "", 0, str(err)))
     with registry.write() as session:
-        pick_inputs(session, job.joins, [day])  # under the lock: is one of them revoked by now?
-        partition = get_partition(session, job.bundle.spec.input, day)
-        _refuse_retired(session, job)
-        _refuse_overwrite(session, job, day)
-        run = claim_partition(
-            session,
-            job.bundle.version,
-            Claim(
-                variant=job.variant,
-                dataset=partition.dataset,
-                date=day,
-                partition_digest=partition.partition_digest,
-                table_version=partition.table_version,
-                lock_digest=digest_bytes(job.bundle.lock),
-                isolation=tier.name,
-                trigger=job.trigger,
-                challenger_id=job.challenger.version.id if job.challenger else None,
-                share=str(job.share) if job.share else None,
-            ),
-            reads,
-        )
-    return run, partition
+        for day, read in reads.items():
+            try:
+                claimed.append(claim_day(session, tier, job, day, read))
+            except REFUSALS as err:
+                refused.append(DayScored(day, "failed", number, "", 0, str(err)))
+    return claimed, refused
 
 
-def _refuse_overwrite(session: Session, job: Job, day: date) -> None:
-    """Look under the writers' lock whether somebody was promoted, or scored, since the plan."""
-    version = job.bundle.version
-    if job.variant != PRODUCTION or job.reason:
-        return
-    shown = visible_runs(session, version.model_id, job.variant, day, day).get(day)
-    present = get_alias(session, version.model_id, CHAMPION)
-    if shown is not None and not may_replace(present, shown, version):
-        before = session.get_one(ModelVersion, shown.version_id).number
-        raise OverwriteRefusedError(job.bundle.spec.name, day.isoformat(), before, version.number)
+def _record(registry: Registry, job: Job, tried: Sequence[Tried]) -> list[DayScored]:
+    """Record what came of claims and return it; an error that nobody expected is raised then."""
+    if not tried:
+        return []
+    outcomes = record(registry, job, tried)
+    for one in tried:
+        if one.error is not None and not isinstance(one.error, EXPECTED):
+            raise one.error
+    return [_result(job, one, ended) for one, ended in zip(tried, outcomes, strict=True)]
 
 
-def _settle_earlier(registry: Registry, home: Home, job: Job, day: date) -> None:
-    """Record how runs ended whose process died, before anything is tried again."""
-    model_id = job.bundle.version.model_id
-    with registry.read() as session:
-        earlier = unsettled_runs(session, model_id, job.variant, day)
-    if not earlier:
-        return
-    path = lake.predictions_path(home.lake, job.bundle.spec.name)
-    table = lake.open_table(path) if DeltaTable.is_deltatable(str(path)) else None
-    with registry.write() as session:
-        for run in earlier:
-            landed = find_commit(table, transaction_name(job.variant, day), run) if table else None
-            said = "its rows were committed" if landed is not None else "it committed nothing"
-            end_run(
-                session,
-                run,
-                Ending("crashed", reason=f"no outcome was recorded; {said}", table_version=landed),
-            )
+def _result(job: Job, tried: Tried, ended: RunOutcome) -> DayScored:
+    run, number = tried.run, job.bundle.version.number
+    failed = DayScored(run.date, "failed", number, run.id, 0, str(tried.error))
+    if tried.error is not None:
+        late = isinstance(tried.error, SupersededError)
+        return replace(failed, state="superseded") if late else failed
+    if ended.state != "succeeded":
+        reason = ended.reason or "a later run claimed the partition and settled this one"
+        state = "failed" if ended.state == "failed" else "superseded"
+        return replace(failed, state=state, reason=reason)
+    return DayScored(
+        run.date,
+        "succeeded",
+        number,
+        run.id,
+        tried.partition.accepted,
+        "",
+        tried.used["wall_s"],
+        run.isolation,
+        tried.used,
+    )
 
 
 def _check_fit(registry: Registry, job: Job) -> None:
     with registry.read() as session:
-        _refuse_retired(session, job)
+        refuse_retired(session, job)
     for bundle in job.bundles:
         check_interpreter(bundle)
-
-
-def _refuse_retired(session: Session, job: Job) -> None:
-    """Look whether each version may still run; under the writers' lock nothing changes that."""
-    for bundle in job.bundles:
-        status, name = standing_of(session, bundle.version), bundle.spec.name
-        if status in OUT_OF_USE:
-            problem = f"is {status}"
-            raise VersionUnfitError(name, bundle.version.number, problem, "Score with another one.")
-
-
-def _end(registry: Registry, run: Run, ending: Ending) -> RunOutcome:
-    """Record how ``run`` ended; return what is on record, which a later run may have set."""
-    with registry.write() as session:
-        return end_run(session, run, ending)

@@ -2,12 +2,10 @@
 
 import os
 import socket
-import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from deltalake import DeltaTable
-from deltalake.transaction import AddAction
 
 from registry import Registry
 from registry.failpoints import reach
@@ -19,7 +17,7 @@ from tasks.errors import LakeError, ShardError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.metering import Meter
-from tasks.part_file import PartFile, remove_part
+from tasks.part_file import as_action, remove_part
 from tasks.parts import Part, PartDone, cut
 from tasks.prediction_stream import check_complete, files_of
 from tasks.profiles import Profile, decode_profile, merge_profiles
@@ -105,7 +103,7 @@ class ShardWorker:
         # Delta's vacuum removes what no commit names.
         job = self._job
         partition = {"variant": job.variant, job.date_column: run.date.isoformat()}
-        files = [_as_action(done.file, partition) for done in self._done if done.file.rows]
+        files = [as_action(done.file, partition) for done in self._done if done.file.rows]
 
         def commit(table: DeltaTable, transaction: tuple[str, int]) -> int:
             return lake.replace_by_files(
@@ -148,14 +146,3 @@ def add_up(own: dict[str, Any], parts: Sequence[PartDone]) -> dict[str, Any]:
         whole["parent_peak_mib"] += max(one["parent_peak_mib"] for one in theirs)
     whole["shards"] = len(parts)
     return whole
-
-
-def _as_action(file: PartFile, partition: dict[str, str]) -> AddAction:
-    return AddAction(
-        path=file.path,
-        size=file.size,
-        partition_values=partition,
-        modification_time=int(time.time() * 1000),
-        data_change=True,
-        stats=file.statistics,
-    )

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -249,3 +249,46 @@ def test_a_day_that_two_versions_shared_is_to_be_scored_again_by_the_champion(
     (planned,) = plan(registry, DAY, DAY, "champion")
     assert (planned.state, planned.number) == ("other version", "1.0.0")
     assert planned.reason == "replaces 1.0.0 and 1.0.1"
+
+
+def test_the_reason_of_a_day_that_failed_excuses_no_other_day(
+    registry: Registry,
+    job: Job,
+    score: Callable[..., list[DayScored]],
+    home: Home,
+    change_model: Callable[[str], Job],
+) -> None:
+    """1.0.0 failed on the first day; the second one shows what the present champion made."""
+    first, second = DAY, DAY + timedelta(days=1)
+    score(first, job=change_model("def load(folder): return 1\ndef predict(m, d): raise OSError\n"))
+    (shown,) = score(second)
+    champion = promote_second(registry, home, job)
+    with registry.write() as session:
+        digest = get_partition(session, "flights", second).partition_digest
+        claim = Claim("production", "flights", second, digest, 3, "c" * 64, "A", "score")
+        run = claim_partition(session, champion, claim)
+        end_run(session, run, Ending("succeeded", shown.rows, table_version=2))
+    states = [day.state for day in plan(registry, first, second, "1.0.0")]
+    assert states == ["failed", "blocked"]
+
+
+def test_as_of_takes_the_champion_of_each_time_between_promotions(
+    registry: Registry, home: Home, job: Job
+) -> None:
+    today = datetime.now(UTC).date()
+    second = promote_second(registry, home, job)
+    days = [DAY, today, today + timedelta(days=1)]
+    with registry.write() as session:
+        for day in days[1:]:
+            ingest = Ingest(
+                dataset="flights",
+                date=day,
+                token="t",
+                partition_digest="d" * 64,
+                table_version=1,
+                accepted=1,
+                quarantined=0,
+            )
+            record_ingest(session, ingest)
+    found = {day.date: day.number for day in plan(registry, DAY, days[-1], "as-of")}
+    assert [found[day] for day in days] == ["", second.number, second.number]

@@ -43,6 +43,7 @@ from tasks.planning import plan_backfill
 from tasks.profiles import decode_profile
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
+from tests.conftest import local
 from tests.tasks.conftest import unguard
 
 DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)
@@ -322,7 +323,7 @@ def test_a_child_is_opened_in_the_thread_that_scores(
 def test_a_flipped_bit_that_reads_as_another_value_is_refused(
     home: Home, registry: Registry, job: Job, flights: Dataset, score: Score
 ) -> None:
-    path = lake.accepted_path(home.lake, "flights")
+    path = local(lake.accepted_path(home.lake, "flights"))
     with registry.read() as session:
         partition = get_partition(session, "flights", DAY)
     (file,) = (path / f"flight_date={DAY}").glob("*.parquet")
@@ -367,7 +368,7 @@ def test_rows_of_a_run_that_died_after_its_commit_never_pass_for_done(
     score(DAY)
     died = (
         "import os, signal, sys\nimport tasks.scoring as s\n"
-        "s._end = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "s._record = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "s.find_unchanged = lambda *a: None\n"
     )
     killed = subprocess.run(

@@ -1,0 +1,102 @@
+"""Pausing the backfills of a model that run at a Prefect server, and resuming them."""
+
+import os
+from typing import Any
+
+from flows.console import out, print_json
+from flows.place import current_home
+from flows.up_api import PrefectApi
+from flows.up_facts import find_up
+from tasks.errors import NothingToDoError, SettingsError
+
+RUNNING, PAUSED = "RUNNING", "PAUSED"
+
+
+def run_pause(model: str, as_json: bool) -> None:
+    """Pause each running backfill of the model after the days it is at, and say which.
+
+    A run of a deployment is suspended: its process ends, and a worker takes it up again. Another
+    one waits where it is.
+
+    Raises:
+        NothingToDoError: none is running.
+        SettingsError: no server is known, or it does not answer.
+    """
+    api = _known_server()
+    found = _backfills(api, model, RUNNING)
+    if not found:
+        raise NothingToDoError(
+            f"Pausing backfills of {model!r}",
+            "none is running at the Prefect server",
+            "One that a command runs at a server of its own ends with Ctrl-C; run it again later.",
+        )
+    for run in found:
+        deployed = run["deployment_id"] is not None
+        state = {
+            "type": PAUSED,
+            "name": "Suspended" if deployed else "Paused",
+            "message": "by pilotline pause",
+            "state_details": {"pause_reschedule": deployed},
+        }
+        _accepted(api.post(f"/flow_runs/{run['id']}/set_state", {"state": state}), run)
+    _say(found, "paused after the days it is at", f"Next: pilotline resume {model}", as_json)
+
+
+def run_resume(model: str, as_json: bool) -> None:
+    """Let each paused backfill of the model go on, and say which.
+
+    Raises:
+        NothingToDoError: none is paused.
+        SettingsError: no server is known, or it does not answer.
+    """
+    api = _known_server()
+    found = _backfills(api, model, PAUSED)
+    if not found:
+        raise NothingToDoError(
+            f"Resuming backfills of {model!r}",
+            "none is paused at the Prefect server",
+            "'pilotline backfill' does what is left of one that ended.",
+        )
+    for run in found:
+        _accepted(api.post(f"/flow_runs/{run['id']}/resume", {}), run)
+    _say(found, "goes on", "", as_json)
+
+
+def _known_server() -> PrefectApi:
+    up = find_up(current_home())
+    url = os.environ.get("PREFECT_API_URL") or (up.api_url if up is not None and up.ready else "")
+    if not url:
+        raise SettingsError(
+            "No Prefect server", "nothing runs in this home", "'pilotline up' starts one."
+        )
+    api = PrefectApi(url)
+    if not api.answers():
+        raise SettingsError(f"Prefect server {url!r}", "does not answer", "Start it, or unset it.")
+    return api
+
+
+def _backfills(api: PrefectApi, model: str, kind: str) -> list[dict[str, Any]]:
+    asked = {
+        "flows": {"name": {"any_": ["backfill"]}},
+        "flow_runs": {"state": {"type": {"any_": [kind]}}},
+    }
+    runs = api.list_all("/flow_runs/filter", asked)
+    return [run for run in runs if run["parameters"].get("model") == model]
+
+
+def _accepted(answer: dict[str, Any], run: dict[str, Any]) -> None:
+    if answer["status"] != "ACCEPT":
+        reason = (answer.get("details") or {}).get("reason") or "it gave no reason"
+        raise SettingsError(
+            f"Flow run {run['name']!r}", f"Prefect refused ({reason})", "Look at its page."
+        )
+
+
+def _say(runs: list[dict[str, Any]], what: str, following: str, as_json: bool) -> None:
+    if as_json:
+        print_json([{"run": run["id"], "name": run["name"]} for run in runs])
+        return
+    for run in runs:
+        out.print(f"{run['name']}: {what}", markup=False)
+    if following:
+        out.print(following)

@@ -1,0 +1,235 @@
+"""Several days of one version: scored one after the other by one child, committed together.
+
+A commit costs more the longer a table's log is, and so does each look at the registry: a year of
+small days spends most of its time there, unless it is shared.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any, Protocol
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from registry import Registry
+from registry.errors import VersionUnfitError
+from registry.failpoints import reach
+from registry.ingests import Ingest
+from registry.runs import Run, inputs_of
+from tasks import lake
+from tasks.claims import Tried
+from tasks.commit import COMMIT_TRIES, find_commit, refuse_superseded, transaction_name
+from tasks.errors import LakeError, SupersededError
+from tasks.home import Home
+from tasks.job import Job
+from tasks.joined_inputs import read_joined
+from tasks.logs import note
+from tasks.part_file import PartFile, as_action, remove_part, write_part
+from tasks.prediction_stream import PredictionStream, check_complete, stream_input
+from tasks.profiles import Profile
+from tasks.runner import Child
+
+# What is lost at most when a process dies, and how long somebody waits who wants it to stop.
+MOST_DAYS = 28
+MOST_ROWS = 500_000
+
+Claimed = tuple[Run, Ingest]
+
+
+class Worker(Protocol):
+    """Who predicts, and measures what that takes."""
+
+    def begin(self) -> None:
+        """Begin a day."""
+
+    def child(self) -> Child:
+        """Return the model's process, started where there is none."""
+
+    def measure(self) -> dict[str, Any]:
+        """Return what the day has used."""
+
+    def drop(self, error: BaseException) -> None:
+        """End the process after ``error``."""
+
+
+def cut_chunks(days: Sequence[date], rows: Mapping[date, int]) -> Iterator[list[date]]:
+    """Yield ``days`` in chunks, in order: one day, then two, four and so on up to the most.
+
+    The first results come soon, so that a mistake is seen after a day of it.
+
+    Args:
+        days: what is to be scored.
+        rows: how many each day has.
+    """
+    chunk: list[date] = []
+    held, wanted = 0, 1
+    for day in days:
+        full = len(chunk) == wanted or held + rows[day] > MOST_ROWS
+        if chunk and full:
+            yield chunk
+            chunk, held, wanted = [], 0, min(2 * wanted, MOST_DAYS)
+        chunk.append(day)
+        held += rows[day]
+    if chunk:
+        yield chunk
+
+
+def score_together(
+    registry: Registry, home: Home, job: Job, claimed: Sequence[Claimed], worker: Worker
+) -> list[Tried]:
+    """Score claimed days into one commit; return what came of each, in order.
+
+    Readers see all of them or none. A day that fails is left out of it and stops no other.
+    """
+    began, cpu_began = time.perf_counter(), time.process_time()
+    scoring = _Scoring(registry, home, job)
+    try:
+        tried = [scoring.try_day(one, worker) for one in claimed]
+        written = [one for one in tried if one.error is None]
+        landed = scoring.commit(written) if written else {}
+    except BaseException:
+        scoring.forget()
+        raise
+    found = [landed.get(one.run.id, one) for one in tried]
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+    return _share_out(found, wall_s, cpu_s)
+
+
+def _share_out(tried: Sequence[Tried], wall_s: float, cpu_s: float) -> list[Tried]:
+    """Add to each day its part of what was done for all of them: the commit."""
+    shared = {"wall_s": wall_s, "parent_cpu_s": cpu_s}
+    rest = {
+        name: max(0.0, whole - sum(one.used[name] for one in tried)) / len(tried)
+        for name, whole in shared.items()
+    }
+    return [
+        replace(one, used=one.used | {n: round(one.used[n] + s, 4) for n, s in rest.items()})
+        for one in tried
+    ]
+
+
+class _Scoring:
+    """The days of one commit."""
+
+    def __init__(self, registry: Registry, home: Home, job: Job) -> None:
+        self._registry, self._home, self._job = registry, home, job
+        self._path = lake.predictions_path(home.lake, job.bundle.spec.name)
+        self._inputs: dict[int, DeltaTable] = {}  # by version: days often came in together
+        self._files: dict[str, PartFile] = {}  # by run
+        self._asked = False  # whether a commit was tried, of which only the table knows
+
+    def try_day(self, one: Claimed, worker: Worker) -> Tried:
+        """Write the day's predictions to a file that no commit names yet."""
+        run, partition = one
+        note(date=run.date, run=run.id)
+        worker.begin()
+        try:
+            profile = self._write(run, partition, worker.child())
+        except Exception as err:
+            used = worker.measure()
+            worker.drop(err)
+            return Tried(run, partition, used, error=err)
+        return Tried(run, partition, worker.measure(), profile=profile)
+
+    def _write(self, run: Run, partition: Ingest, child: Child) -> Profile:
+        job, home = self._job, self._home
+        if not self._files:
+            lake.ensure_table(self._path, job.schema, self._columns)
+        joined = None
+        if job.joins:
+            with self._registry.read() as session:
+                reads = inputs_of(session, [run.id])
+            joined = read_joined(self._registry, home, job.joins, reads, job.date_column)
+        rows = stream_input(home, job, run, partition, joined, self._input(run))
+        stream = PredictionStream(
+            job, run, child, job.bundle, rows, lambda found: check_complete(run, partition, found)
+        )
+        # A name of its own, so that no second try ever writes to a file that a commit names.
+        name = f"{run.id}-{secrets.token_hex(4)}"
+        self._files[run.id] = write_part(
+            self._path, name, job.schema, stream.batches(), set(self._columns)
+        )
+        return stream.profile()
+
+    def _input(self, run: Run) -> DeltaTable:
+        if run.table_version not in self._inputs:
+            path = lake.accepted_path(self._home.lake, run.dataset)
+            self._inputs[run.table_version] = lake.open_table(path, run.table_version)
+        return self._inputs[run.table_version]
+
+    def commit(self, written: Sequence[Tried]) -> dict[str, Tried]:
+        """Commit what was written; return what came of each day, by its run."""
+        found: dict[str, Tried] = {}
+        left = list(written)
+        for attempt in range(1, COMMIT_TRIES + 1):
+            try:
+                table = lake.ensure_table(self._path, self._job.schema, self._columns)
+            except LakeError as err:
+                return found | {one.run.id: replace(one, error=err) for one in left}
+            refused = self._refuse(table, left)
+            found |= refused
+            left = [one for one in left if one.run.id not in refused]
+            if not left:
+                return found
+            try:
+                version = self._replace(table, left)
+                reach("score: committed")
+                return found | {one.run.id: replace(one, version=version) for one in left}
+            except DeltaError as err:
+                landed = self._find(left)
+                if landed is not None:
+                    return found | {one.run.id: replace(one, version=landed) for one in left}
+                if attempt == COMMIT_TRIES:
+                    error = LakeError(
+                        self._job.bundle.spec.name,
+                        f"the commit failed ({lake.in_short(err)})",
+                        "Run the command again.",
+                    )
+                    return found | {one.run.id: replace(one, error=error) for one in left}
+        raise AssertionError("unreachable: the loop returns")
+
+    @property
+    def _columns(self) -> list[str]:
+        return ["variant", self._job.date_column]
+
+    def _refuse(self, table: DeltaTable, written: Sequence[Tried]) -> dict[str, Tried]:
+        """Return those whose run is not wanted any more, looked at on the handle that commits."""
+        refused = {}
+        for one in written:
+            try:
+                refuse_superseded(self._registry, table, one.run)
+            except (SupersededError, VersionUnfitError) as err:
+                refused[one.run.id] = replace(one, error=err)
+                if not self._asked:
+                    remove_part(self._path, self._files[one.run.id].path)
+        return refused
+
+    def _replace(self, table: DeltaTable, written: Sequence[Tried]) -> int:
+        job = self._job
+        self._asked = True
+        days = {one.run.id: one.run.date.isoformat() for one in written}
+        return lake.replace_partitions_by_files(
+            table,
+            [
+                as_action(self._files[run], {"variant": job.variant, job.date_column: day})
+                for run, day in days.items()
+            ],
+            {"variant": [job.variant], job.date_column: list(days.values())},
+            job.schema,
+            {"runs": " ".join(days)},
+            [(transaction_name(job.variant, one.run.date), one.run.epoch) for one in written],
+        )
+
+    def _find(self, written: Sequence[Tried]) -> int | None:
+        """Return the version in which a commit landed whose reply was lost."""
+        run = written[0].run  # of one commit, so of one all
+        identity = transaction_name(self._job.variant, run.date)
+        return find_commit(lake.open_table(self._path), identity, run)
+
+    def forget(self) -> None:
+        """Remove what was written, unless a commit may name it."""
+        for file in () if self._asked else self._files.values():
+            remove_part(self._path, file.path)
