@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from flows.console import err, log, out, print_facts, progress
 from flows.place import current_home
 from flows.prefect_server import prepare_environment
+from flows.recovery import Recovery
+from flows.recovery_signs import HEARTBEAT_S
 from flows.up_api import PrefectApi, quote
-from flows.up_deploy import POOL_VARIABLE, deploy_all, ensure_pool, pool_name
+from flows.up_deploy import POOL_VARIABLE, deploy_all, ensure_pool, lost_pool, pool_name
 from flows.up_facts import Facts, hold_up, write_facts
 from flows.up_processes import Kept
 from flows.up_schedules import drop_missed, sync_schedules
@@ -31,6 +33,7 @@ LOOK_S = 0.5
 HEALTH_S = 10
 MOST_SILENT = 6  # unanswered questions in a row before a server that still runs is ended
 SYNC_S = 30
+RECOVER_S = 5
 STOP_WORKER_S = 15  # it ends the flows that run
 STOP_SERVER_S = 10
 
@@ -81,6 +84,7 @@ class Factory:
         self.api = PrefectApi(url)
         self._pool = pool_name(os.environ)
         logs = home.prefect / "logs"
+        self._deploy_log = logs / "deploy.log"
         command = _module("flows.up_worker", self._pool)
         self.worker: Kept | None = Kept("worker", command, self._environment(), logs / "worker.log")
         self.server: Kept | None = None
@@ -110,7 +114,7 @@ class Factory:
             log.warning("work pool %r is of kind %r: no worker is started here", self._pool, kind)
             self.worker = None
         log.info("deploying the flows")
-        deploy_all(self._environment(), self._home.prefect / "logs" / "deploy.log", self._check)
+        deploy_all(self._environment(), self._deploy_log, self._check)
         scheduled = self._sync()
         drop_missed(self.api)
         if self.worker is not None:
@@ -125,7 +129,10 @@ class Factory:
         Raises:
             SettingsError: a process died too often.
         """
-        checked = synced = time.monotonic()
+        note = self._home.prefect / "runs-here.json"
+        has_worker = self.worker is not None
+        recovery = Recovery(self.api, self._pool, note, starts_at_once=has_worker)
+        checked = synced = looked = time.monotonic()
         while not self._stopping.wait(LOOK_S):
             for kept in filter(None, (self.server, self.worker)):
                 if happened := kept.look():
@@ -133,6 +140,10 @@ class Factory:
             if time.monotonic() - checked > HEALTH_S:
                 self._check_health()
                 checked = time.monotonic()
+            if time.monotonic() - looked > RECOVER_S:
+                for happened in recovery.look():
+                    log.warning("%s", happened)
+                looked = time.monotonic()
             if time.monotonic() - synced > SYNC_S:
                 self._sync_again()
                 synced = time.monotonic()
@@ -152,6 +163,7 @@ class Factory:
         return environment | {
             "PREFECT_API_URL": self.api.url,
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
             "PILOTLINE_HOME": str(self._home.root),
             "PILOTLINE_LAB": str(self._home.lab),
             POOL_VARIABLE: self._pool,
@@ -212,6 +224,9 @@ class Factory:
         try:
             if ensure_pool(self.api, self._pool)[1]:
                 log.warning("work pool %r was gone; it is there again", self._pool)
+            if lost_pool(self.api):
+                log.warning("the deployments had lost their work pool; deploying the flows again")
+                deploy_all(self._environment(), self._deploy_log, self._check)
             self._sync()
         except (SettingsError, RegistryError) as problem:
             log.warning("schedules are not brought up to date: %s", problem)

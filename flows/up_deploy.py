@@ -36,6 +36,16 @@ def ensure_pool(api: PrefectApi, name: str, kind: str = "process") -> tuple[str,
     return kind, True
 
 
+def lost_pool(api: PrefectApi) -> bool:
+    """Tell whether the deployments are in no work pool, in which nothing of them ever runs.
+
+    Prefect 3.8 leaves them so when somebody deletes the pool, also once it is there again, which
+    a worker sees to by itself.
+    """
+    nights = api.get("/deployments/name/night/night")
+    return nights is None or nights["work_pool_name"] is None
+
+
 def deploy_all(environment: Mapping[str, str], log: Path, check: Callable[[], None]) -> None:
     """Bring every flow to the server that ``environment`` names, by Prefect's own command.
 

@@ -44,11 +44,7 @@ def sync_schedules(
         )
     found = {deployment["name"]: deployment for deployment in list_nights(api)}
     bodies = {scheduled.model: describe_night(template, scheduled) for scheduled in wanted}
-    changed = [
-        body
-        for name, body in bodies.items()
-        if found.get(name, {}).get("version") != body["version"]
-    ]
+    changed = [body for name, body in bodies.items() if not _is_current(found.get(name), body)]
     gone = [deployment for name, deployment in found.items() if name not in bodies]
     for body in changed:
         if stopped():
@@ -59,6 +55,13 @@ def sync_schedules(
         api.delete(f"/deployments/{deployment['id']}")
         log.info("not scheduled any more: %s", deployment["name"])
     return len(changed) + len(gone)
+
+
+def _is_current(found: dict[str, Any] | None, body: dict[str, Any]) -> bool:
+    """Tell whether a deployment is as it should be; one whose pool was deleted is in none."""
+    return found is not None and all(
+        found[name] == body[name] for name in ("version", "work_pool_name")
+    )
 
 
 def list_nights(api: PrefectApi) -> list[dict[str, Any]]:

@@ -4,8 +4,11 @@ import os
 import socket
 
 from flows.up_api import PrefectApi
+from flows.up_database import prepare_database
 from tasks.errors import SettingsError
 from tasks.home import Home
+
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 
 
 def require_free(port: int) -> None:
@@ -30,15 +33,20 @@ def server_settings(home: Home, url: str) -> dict[str, str]:
     """Return the settings of the server's process.
 
     Raises:
-        SettingsError: PILOTLINE_PREFECT_DB is no address of a PostgreSQL database.
+        SettingsError: PILOTLINE_PREFECT_DB names no PostgreSQL database that Prefect can use.
     """
     settings = {
         "PREFECT_SERVER_UI_API_URL": url,
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home.prefect / "ui"),
+        # By default in the server's memory: after its restart Prefect 3.8 ends each run that asks
+        # to go on holding its deployment's only slot, and the slots of dead ones stay taken.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
     }
     database = os.environ.get("PILOTLINE_PREFECT_DB")
     if database:
-        settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = _with_driver(database)
+        address = _with_driver(database)
+        prepare_database(address)
+        settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = address
     return settings
 
 

@@ -1,0 +1,153 @@
+"""A factory whose Prefect server keeps its facts in PostgreSQL: Debian's, with its contrib modules.
+
+The PostgreSQL of the other tests has no contrib modules, which Prefect needs one of.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from flows.up_database import prepare_database
+from tasks.errors import SettingsError
+from tests.flows.conftest import Demo, copy_home, wait_until
+from tests.flows.test_up import END_LIMIT_S, RUN_LIMIT_S, free_port, start
+
+PROGRAMS = Path("/usr/lib/postgresql")  # where Debian puts each version's
+PASSWORD = "canary-5d20b6e1"
+START_LIMIT_S = 60
+ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server of the tests' own, with a role that owns one database."""
+
+    port: int
+
+    def address(self, role: str = "owner", database: str = "prefect", scheme: str = "") -> str:
+        """Return the address of a database."""
+        there = f"127.0.0.1:{self.port}/{database}"
+        return f"postgresql{scheme}://{role}:{PASSWORD}@{there}"
+
+    def ask(self, query: str, database: str = "prefect") -> list[Any]:
+        """Return what its administrator reads."""
+        with psycopg.connect(self.address("postgres", database), autocommit=True) as connection:
+            cursor = connection.execute(query.encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+def programs() -> Path:
+    """Return the folder of PostgreSQL's programs; skip without, fail where CI promised them."""
+    versions = [found.parent for found in PROGRAMS.glob("*/bin/initdb")]
+    if not versions:
+        why = "Debian's package postgresql is not installed"
+        if os.environ.get("PILOTLINE_CI"):
+            pytest.fail(f"PILOTLINE_CI is set, but {why}.")
+        pytest.skip(why)
+    return max(versions, key=lambda folder: float(folder.parent.name))
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Server]:
+    """Return a server in a folder of its own; as root another user runs it, who may enter there."""
+    bin_folder = programs()
+    folder = Path(tempfile.mkdtemp(prefix="pilotline-debian-pg-"))
+    other: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        other = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    data, secret, port = folder / "data", folder / "password", free_port()
+    secret.write_text(PASSWORD)
+    secret.chmod(0o644)
+    made: list[str | Path] = [
+        bin_folder / "initdb",
+        "--pgdata",
+        data,
+        "--username",
+        "postgres",
+        "--no-sync",
+    ]
+    made += ["--auth", "scram-sha-256", "--pwfile", secret]
+    settings = (f"port={port}", f"unix_socket_directories={folder}", "fsync=off")
+    command: list[str | Path] = [bin_folder / "postgres", "-D", data]
+    command += [word for setting in settings for word in ("-c", setting)]
+    subprocess.run(made, cwd=folder, check=True, capture_output=True, **other)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **other)
+    server = Server(port)
+    try:
+        ready = [str(bin_folder / "pg_isready"), "--host", "127.0.0.1", "--port", str(port)]
+        assert wait_until(
+            lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0,
+            START_LIMIT_S,
+        ), (folder / "log").read_text()
+        for role in ("owner", "guest"):
+            server.ask(f"create role {role} login password '{PASSWORD}'", "postgres")
+        server.ask("create database prefect owner owner", "postgres")
+        yield server
+    finally:
+        process.send_signal(signal.SIGINT)  # fast: it waits for nobody's connection
+        process.wait(END_LIMIT_S)
+        shutil.rmtree(folder)
+
+
+def test_a_user_that_may_not_make_the_extension_is_told_what_to_type(database: Server) -> None:
+    with pytest.raises(
+        SettingsError,
+        match=r"its user may not make the extension pg_trgm, which Prefect needs\. "
+        r"Let an administrator of that database type: CREATE EXTENSION pg_trgm;$",
+    ):
+        prepare_database(database.address("guest", scheme="+asyncpg"))
+
+
+def test_a_password_that_is_wrong_is_told_without_it(database: Server) -> None:
+    address = database.address("owner", scheme="+asyncpg").replace(PASSWORD, f"not-{PASSWORD}")
+    with pytest.raises(SettingsError, match='password authentication failed for user "owner"') as e:
+        prepare_database(address)
+    assert PASSWORD not in str(e.value)
+
+
+def test_a_server_without_the_contrib_modules_is_told(postgres_url: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"its server has not the extension pg_trgm, which Prefect needs"
+    ):
+        prepare_database(postgres_url.replace("+psycopg", "+asyncpg"))
+
+
+def test_a_factory_runs_a_deployment_with_its_facts_in_postgresql(
+    demo: Demo, database: Server, tmp_path: Path
+) -> None:
+    home = copy_home(demo.home, tmp_path / "home")
+    factory = start(
+        home,
+        free_port(),
+        PILOTLINE_PREFECT_DB=database.address(),
+        PREFECT_WORKER_QUERY_SECONDS="1",
+    )
+    try:
+        deployment = factory.ask("/deployments/name/ingest/ingest")["id"]
+        day = "2013-02-20"
+        wish = {"parameters": {"dataset": "arrivals", "start": day, "end": day}}
+        run = factory.ask(f"/deployments/{deployment}/create_flow_run", wish)["id"]
+        query = f"select state_type::text, name from flow_run where id = '{run}'"
+        assert wait_until(lambda: database.ask(query)[0][0] in ENDS, RUN_LIMIT_S)
+        assert database.ask(query) == [("COMPLETED", f"ingest-arrivals-{day}-{day}")]
+    finally:
+        factory.process.send_signal(signal.SIGTERM)
+        _, said = factory.process.communicate(timeout=END_LIMIT_S)
+    assert factory.process.returncode == 0, said
+    assert not (home / "prefect" / "prefect.db").exists()
+    kept = [path for path in (home / "prefect").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if PASSWORD.encode() in path.read_bytes()]
