@@ -3,12 +3,14 @@
 import logging
 from dataclasses import asdict, replace
 from datetime import date
+from math import isfinite
 
 from prefect import flow
 
 from flows.events import emit
 from flows.place import current_home
 from flows.report_artifacts import show_report
+from flows.suspension import deployed_run
 from tasks.errors import NothingToDoError
 from tasks.monitoring import Watch
 from tasks.steps import check_staleness, monitor_days
@@ -18,7 +20,10 @@ log = logging.getLogger("pilotline")
 
 @flow(flow_run_name="monitor-{model}-{day}")
 def monitor(model: str, day: date) -> Watch:
-    """Return what was found up to ``day``; what is new of it is announced, each thing once."""
+    """Return what was found up to ``day``; what is new of it is announced, each thing once.
+
+    A run of a deployment announces drift each time it finds it.
+    """
     home = current_home()
     stale = check_staleness(home, model, day)
     for one in stale:
@@ -33,14 +38,17 @@ def monitor(model: str, day: date) -> Watch:
         raise
     _announce_missing(model, watch)
     _announce_compared(model, watch)
-    if watch.new:
+    # A run before may have recorded the drift and died before it told anybody; an automation that
+    # hears it twice makes nothing happen twice.
+    if watch.new or (watch.fired and deployed_run() is not None):
         _announce_drift(model, watch, day)
     show_report(home, model, day)
     return watch
 
 
 def _announce_drift(model: str, watch: Watch, day: date) -> None:
-    found = [j for j in watch.windows[-1].judgements if j.watched and j.verdict == "drift"]
+    judged = [j for j in watch.windows[-1].judgements if isfinite(j.value)]
+    found = [j for j in judged if j.watched and j.verdict == "drift"]
     strongest = max(found, key=lambda j: j.value / j.threshold)
     facts = asdict(strongest)
     names = ("column", "distance", "value", "threshold")

@@ -13,6 +13,7 @@ from flows.events import emit
 from flows.ingest import emit_ingested
 from flows.place import current_home
 from flows.score import emit_scored
+from flows.suspension import deployed_run
 from tasks.night_steps import Fetched, fetch_nights, find_nights, judge_nights
 from tasks.nights import Delivery, Night, describe_deadline
 from tasks.scoring import DayScored
@@ -46,6 +47,8 @@ def night(model: str) -> State[Any]:
     for late in (d for d in deliveries if not d.on_time):
         emit("partition.late", model, {"date": late.date.isoformat()})
     _show(model, owed.nights, scored, deliveries)
+    if deployed_run() is not None:
+        _start_monitor(model, scored)
     return _ending(model, owed.nights, fetched, scored)
 
 
@@ -58,6 +61,20 @@ def _start_again(model: str, at: datetime) -> None:
         as_subflow=False,
         idempotency_key=f"night-{model}-{at.isoformat()}",
     )
+
+
+def _start_monitor(model: str, scored: Sequence[DayScored]) -> None:
+    """Let the model be watched up to the last day that was scored, in a run of its own."""
+    done = [day for day in scored if day.state == "succeeded"]
+    if done:
+        last = max(done, key=lambda day: day.date)
+        run_deployment(
+            "monitor/monitor",
+            parameters={"model": model, "day": last.date.isoformat()},
+            timeout=0,
+            as_subflow=False,
+            idempotency_key=f"monitor-{last.run_id}",
+        )
 
 
 def _show(
@@ -97,8 +114,9 @@ def _ending(
         command = f"pilotline backfill {model} --start {day} --end {max(failed)[0]}"
         return Failed(message=f"{day}: {first}{more} Try: {command} --using champion")
     missing = [n.date for n in nights if n.date not in {day.date for day in scored}]
-    done = ", ".join(f"{day.date} {day.state}" for day in scored) or "no night was open"
+    done = ", ".join(f"{day.date} {day.state}" for day in scored)
     if missing:
         listed = ", ".join(str(day) for day in missing[:8])
-        return Completed(name=WAITING, message=f"{done}; not ingested yet: {listed}")
-    return Completed(message=done)
+        before = f"{done}; " if done else ""
+        return Completed(name=WAITING, message=f"{before}not ingested yet: {listed}")
+    return Completed(message=done or "no night was open")

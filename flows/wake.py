@@ -2,6 +2,7 @@
 
 from prefect import flow
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 
 from flows.place import current_home
 from tasks.night_steps import find_ready
@@ -12,5 +13,13 @@ def wake() -> list[str]:
     """Return the models whose night was started; an automation calls it when days come in."""
     models = find_ready(current_home())
     for model in models:
-        run_deployment(f"night/{model}", timeout=0, as_subflow=False)
+        _start_night(model)
     return models
+
+
+def _start_night(model: str) -> None:
+    """Start the model's night, by the one for all where its own is not there yet."""
+    try:
+        run_deployment(f"night/{model}", timeout=0, as_subflow=False)
+    except ObjectNotFound:
+        run_deployment("night/night", parameters={"model": model}, timeout=0, as_subflow=False)

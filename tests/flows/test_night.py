@@ -4,6 +4,7 @@ The tests share one home and run in the order in which they are written.
 """
 
 import json
+import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tasks.home import find_home
+from tasks.standing import list_scheduled
 from tests.flows.conftest import ROOT, Demo, query_sqlite, run_pilotline
 from tests.flows.factory import (
     MODEL,
@@ -117,3 +120,36 @@ def test_each_delivery_is_judged_against_its_deadline(home: Path) -> None:
     (model,) = ran.json["models"]
     assert model["last"] == model["owed"] == owed_days()[-1].isoformat()
     assert model["delivered_at"] is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "spoiled", "said"),
+    [
+        ('score = "0 2 * * *"', 'score = "each night"', "score 'each night' is no cron schedule"),
+        ('"America/New_York"', '"America/Atlantis"', "timezone 'America/Atlantis' does not exist"),
+    ],
+)
+def test_a_schedule_that_cannot_be_kept_is_refused_before_anything_is_trained(
+    record: Path, tmp_path: Path, setting: str, spoiled: str, said: str
+) -> None:
+    lab = Path(shutil.copytree(ROOT / "lab", tmp_path / "lab"))
+    config = lab / "models" / MODEL / "model.toml"
+    text = config.read_text("utf-8")
+    assert setting in text
+    config.write_text(text.replace(setting, spoiled), "utf-8")
+    ran = run_pilotline(record, "train", MODEL, settings={"PILOTLINE_LAB": str(lab)})
+    assert ran.status == 1
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_champion_that_cannot_be_read_is_not_scheduled_and_said(record: Path) -> None:
+    home = find_home({"PILOTLINE_HOME": str(record), "PILOTLINE_LAB": str(ROOT / "lab")}, ROOT)
+    said: list[str] = []
+    with home.open_registry() as registry:
+        (found,) = list_scheduled(registry, {}, said.append)
+        assert (found.model, said) == (MODEL, [])
+        (blob,) = (path for path in (record / "blobs").rglob(found.version.digest))
+        blob.unlink()
+        assert list_scheduled(registry, {}, said.append) == []
+    assert said[0].startswith(f"{MODEL} 1.0.0 is not scheduled: ")
