@@ -37,7 +37,9 @@ test: $(DEV)  ## run the tests
 # moto serves the same tests in make test; this is a server that people run in earnest.
 test-s3: $(DEV)  ## run the tests that use S3 on a real Ceph object gateway
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tests/radosgw.sh "$$folder" \
-	    $(S3_PORT) $(BIN)/python -m pytest -q tests/registry -k s3 $(ARGS)
+	    $(S3_PORT) $(BIN)/python -m pytest -n 2 --dist loadfile -q \
+	    tests/registry tests/tasks/test_s3_folder.py tests/tasks/test_source_s3.py \
+	    tests/flows/test_shared_home.py -k "s3 or shared_home" $(ARGS)
 
 # The seed is printed first: with SEED=... what failed fails again.
 test-invariants: $(DEV)  ## some hundred random lives of the registry, with crashes and tampering
@@ -58,6 +60,7 @@ bench: $(DEV)  ## measure what the README claims
 	@$(BIN)/python -m benchmarks.bench_registry
 	@$(BIN)/python -m benchmarks.bench_scoring
 	@$(BIN)/python -m benchmarks.bench_drift
+	@$(BIN)/python -m benchmarks.bench_report
 
 # The command in a lock's header is replaced, so that options given here do not end up in the file.
 lock: $(DEV)  ## resolve the lock files again (newest versions: ARGS=--upgrade)

@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
+from flows.waking import EXPIRED
 from registry.notify import send_message
 
 PREFIX = "prefect.flow-run."
@@ -29,20 +30,32 @@ log = logging.getLogger("pilotline")
 
 
 @flow(flow_run_name="alert")
-def alert(run: str = "", title: str = "", message: str = "") -> str:
+def alert(run: str = "", title: str = "", message: str = "", while_waits: str = "") -> str:
     """Send the message by Apprise to the address in PILOTLINE_NOTIFY; return what was sent.
 
     Args:
         run: the flow run that failed, as events name it: prefect.flow-run.ID.
         title: what happened, where it was no flow run.
         message: more of that.
+        while_waits: a flow run without whose waiting nobody need be told any more.
     """
+    if while_waits and not _waits(while_waits):
+        return "Nobody was told: what waited does so no more."
     title, body = _describe(run) if run else (f"pilotline: {title}", message)
     address = os.environ.get(ADDRESS, "")
     problem = send_message(address, title, body) if address else f"{ADDRESS} is not set here"
     if problem:
         log.warning("nobody was told (%s): %s", problem, title)
     return f"{title}\n{body}"
+
+
+def _waits(run: str) -> bool:
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(UUID(run)).state
+        except ObjectNotFound:
+            return False
+    return state is not None and state.is_paused()
 
 
 def _describe(run: str) -> tuple[str, str]:
@@ -55,6 +68,8 @@ def _describe(run: str) -> tuple[str, str]:
     state = found.state
     name = (state.name if state else None) or "Failed"
     reason = (state.message if state else "") or "no reason was given"
+    if reason.endswith(EXPIRED):
+        reason = "nobody decided before its deadline"
     command = command_of(flow_name, found.parameters)
     tried = "" if "Try: " in reason else f"\nTry: {command}"
     return f"pilotline: {found.name} {name.lower()}", f"{reason}{tried}"

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.markup import escape
-
-from flows.console import err, progress, show
+from flows.console import progress, show, tell
 from flows.place import current_home
 from flows.prefect_server import PrefectServer
 from tasks.home import Home
@@ -21,7 +19,7 @@ def at_server(what: str) -> Iterator[PrefectServer]:
     with PrefectServer(home) as server:
         announce(home)
         if server.temporary:
-            err.print("[dim]No Prefect server is named: a temporary one serves this command.[/]")
+            tell("No Prefect server is named: a temporary one serves this command.")
         with progress(what):
             yield server
 
@@ -64,4 +62,4 @@ def _drain() -> None:
 
 def announce(home: Home) -> None:
     """Say which home a command changes."""
-    err.print(f"[dim]Home: {escape(show(home.root))}[/]")
+    tell(f"Home: {show(home.root)}")

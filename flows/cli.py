@@ -1,7 +1,10 @@
 """The command line: one command a verb, heavy imports inside the bodies."""
 
+import os
 import sys
+from collections.abc import Callable
 from datetime import date, datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import click
 from flows.deciding_cli import DECIDING
 from flows.options import Command, Day, Moment, Words, json_option, typed
 from flows.record_cli import COMMANDS
+from tasks.logs import note
 
 
 class Commands(click.Group):
@@ -18,6 +22,13 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order they were written."""
         return list(self.commands)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, or a group of them, whose log lines are about what it is given."""
+        for one in (cmd, *(cmd.commands.values() if isinstance(cmd, click.Group) else ())):
+            if one.callback is not None:
+                one.callback = _noting(one.callback)
+        super().add_command(cmd, name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left for the command; bytes that are no text are wrong use."""
@@ -29,6 +40,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a refusal is one message and exit status 1."""
         try:
+            _keep_lines()
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -38,10 +50,35 @@ class Commands(click.Group):
         except Exception as err:
             if not is_refusal(err):
                 raise
-            from flows.console import show  # names in a message may come from outside
-
-            click.echo(f"Error: {show(str(err))}", err=True)
+            _complain(str(err))
             sys.exit(1)
+
+
+def _noting(act: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(act)
+    def noted(*args: Any, **given: Any) -> Any:
+        note(model=given.get("model"), version=given.get("version"), date=given.get("day"))
+        return act(*args, **given)
+
+    return noted
+
+
+def _keep_lines() -> None:
+    """Let what is logged be written as lines where PILOTLINE_LOG asks for it."""
+    if os.environ.get("PILOTLINE_LOG"):  # first: it costs nothing where nobody asks
+        from flows.logs import log_lines, way_of
+
+        log_lines(way_of(os.environ))
+
+
+def _complain(text: str) -> None:
+    from flows.console import log, show  # names in it may come from outside
+    from flows.logs import lines_are_kept
+
+    if lines_are_kept():
+        log.error(text)
+    else:
+        click.echo(f"Error: {show(text)}", err=True)
 
 
 def is_refusal(error: Exception) -> bool:
@@ -275,6 +312,26 @@ def backfill(
     from flows.commands import run_backfill
 
     sys.exit(run_backfill(model, start, end, using, learned, reason, only_plan, as_json))
+
+
+@main.command()
+@click.argument("model")
+@json_option
+def pause(model: str, as_json: bool) -> None:
+    """Pause the running backfills of MODEL after the days they are at."""
+    from flows.pausing import run_pause
+
+    run_pause(model, as_json)
+
+
+@main.command()
+@click.argument("model")
+@json_option
+def resume(model: str, as_json: bool) -> None:
+    """Let the paused backfills of MODEL go on."""
+    from flows.pausing import run_resume
+
+    run_resume(model, as_json)
 
 
 @main.command()

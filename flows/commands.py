@@ -18,7 +18,6 @@ from flows.console import (
 )
 from flows.evidence import print_verification
 from flows.place import current_home
-from tasks.errors import SettingsError
 from tasks.home import Home
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
 
@@ -135,18 +134,26 @@ def run_decision(
     as_json: bool,
 ) -> None:
     """Record a decision and say what comes next."""
+    from flows.deciding import refuse_stale, say_earlier
+    from flows.waking import ended_undecided, try_to_wake
     from registry.approvals import Decision
     from registry.approvers import Presence
+    from registry.names import same_person
     from tasks.gates import record_decision
 
     home = current_home()
     announce(home)
+    if decision == "approve":
+        refuse_stale(home, model, version, gate)
     said = Decision(gate, decision, approver, comment)
     presence = Presence(approver, code) if code else None
     decided = record_decision(home, model, version, said, presence)
-    woken = _wake(home, model, version)
+    woken = try_to_wake(home, model, version)
     if as_json:
         print_json(asdict(decided))
+        return
+    if not decided.new and not same_person(decided.by, approver):
+        out.print(f"{model} {version}: {say_earlier(gate, approver, decided.by)}.", markup=False)
         return
     word = {"approve": "approved", "reject": "rejected"}[decision]
     before = "" if decided.new else " already"
@@ -161,18 +168,9 @@ def run_decision(
     if woken:
         out.print("The release that waited for it in the Prefect UI goes on.")
     elif decision == "approve":
+        if ended_undecided(home, model, version):
+            out.print("The release that waited for it ended at its deadline; it takes a new one.")
         out.print(f"Next: pilotline release {model} {version}")
-
-
-def _wake(home: Home, model: str, version: str) -> int:
-    """Resume the releases that wait in the Prefect UI; the decision stands without that too."""
-    from flows.waking import wake_releases
-
-    try:
-        return wake_releases(home, model, version)
-    except SettingsError as problem:
-        log.warning("no release that waits there was told of the decision: %s", problem)
-        return 0
 
 
 def run_release(
@@ -307,9 +305,15 @@ def run_backfill(
     done: list[Any] = []
     if any(day.state in TO_DO for day in planned):
         with flow_run(f"backfilling {model}"):
+            from prefect.exceptions import CancelledRun
+
             from flows.backfill import backfill
 
-            planned, done = backfill(model, start, end, using, learned, reason)
+            try:
+                planned, done = backfill(model, start, end, using, learned, reason)
+            except CancelledRun as cancelled:
+                log.warning("cancelled: %s; run it again to go on", cancelled)
+                return 1
     blocked = [day for day in planned if day.state == "blocked"]
     if as_json:
         print_json({"plan": [asdict(d) for d in planned], "done": [asdict(d) for d in done]})

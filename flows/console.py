@@ -16,6 +16,8 @@ from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 
+from flows.logs import lines_are_kept
+
 log = logging.getLogger("pilotline")
 # A pipe has no width: nothing is cut or folded there before 160 columns.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
@@ -52,6 +54,10 @@ class _Screen(logging.Handler):
 @contextmanager
 def progress(what: str) -> Iterator[None]:
     """Show what the steps log while the block runs; a moving line only on a terminal."""
+    if lines_are_kept():
+        log.info(what)
+        yield
+        return
     log.setLevel(logging.INFO)
     log.propagate = False
     status = err.status(f"[dim]{escape(what)}[/]") if err.is_terminal else None
@@ -65,6 +71,14 @@ def progress(what: str) -> Iterator[None]:
         if status is not None:
             status.stop()
         log.removeHandler(handler)
+
+
+def tell(text: str) -> None:
+    """Say beside the result what a command works with: to a person dimly, else as a line."""
+    if lines_are_kept():
+        log.info(text)
+    else:
+        err.print(f"[dim]{escape(text)}[/]")
 
 
 def print_json(value: Any) -> None:

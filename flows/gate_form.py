@@ -1,5 +1,6 @@
 """The form at a gate: what the Prefect UI asks, and how an answer to it is judged."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from prefect.input import RunInput
 from pydantic import Field, ValidationError
 
+from flows.deciding import say_earlier
 from registry.approvals import Decision
 from registry.approvers import Presence
 from registry.base import now
@@ -18,6 +20,9 @@ MAX_TEXT = 2000
 # A worker takes a run up 10 to 60 s after the form was sent. What lay longer was typed by somebody
 # who may have left, and a code that was read over a shoulder must not stay good for days.
 LONGEST_DELAY = timedelta(minutes=15)
+CHANGED = "The evidence changed while it waited. Read it again, then decide."
+
+log = logging.getLogger("pilotline")
 
 
 class GateForm(RunInput):
@@ -65,13 +70,13 @@ def judge_answer(
         evidence: fingerprint of the page as it is now.
     """
     if answer.value is None:
-        return "The run was resumed without this form."
+        return CHANGED if answer.evidence != evidence else "The run was resumed without this form."
     try:
         form = GateForm.model_validate(answer.value)
     except ValidationError:  # its text quotes what was typed, and a code may be in it
         return "What came back was no answer to this form."
     if answer.evidence != evidence and form.decision == "approve":
-        return "The evidence changed while it waited. Read it again, then decide."
+        return CHANGED
     said = Decision(gate, form.decision, form.approver.strip(), form.comment.strip())
     presence = None
     if form.code.strip():
@@ -82,7 +87,9 @@ def judge_answer(
             )
         presence = Presence(said.approver, form.code, min(answer.sent_at, now()))
     try:
-        record_decision(home, model, version, said, presence)
+        decided = record_decision(home, model, version, said, presence)
     except (ApprovalError, ApproverError, PolicyError, TextRefusedError) as refusal:
         return str(refusal)
+    if not decided.new:
+        log.warning("%s", say_earlier(gate, said.approver, decided.by))
     return ""

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from flows.logs import way_of
 from tasks.home import Home, find_home
 
 
@@ -13,6 +14,7 @@ def current_home() -> Home:
     parameter.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is none, or PILOTLINE_LOG names no way to log.
     """
+    way_of(os.environ)
     return find_home(os.environ, Path.cwd())

@@ -12,6 +12,7 @@ from collections.abc import MutableMapping
 from types import TracebackType
 from typing import Self
 
+from flows.logs import FOR_PREFECT
 from flows.up_facts import find_up
 from tasks.errors import SettingsError
 from tasks.home import Home
@@ -38,7 +39,8 @@ def prepare_environment(home: Home, environment: MutableMapping[str, str]) -> No
     environment["GX_ANALYTICS_ENABLED"] = "false"
     # Prefect's own lines stay in the server; what a person should see is said by the command.
     environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    environment.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "pilotline")
+    for name, value in FOR_PREFECT.items():
+        environment.setdefault(name, value)
     environment.setdefault("PREFECT_RESULTS_DEFAULT_SERIALIZER", "json")  # the default is pickle
 
 

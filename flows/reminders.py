@@ -69,7 +69,7 @@ def tell_waiting(run: FlowRun, waiting: Waiting, *, again: bool) -> None:
         left = waiting.until - now()
         client.create_flow_run_from_deployment(
             deployment.id,
-            parameters={"title": f"{title} still", "message": body},
+            parameters={"title": f"{title} still", "message": body, "while_waits": str(run.id)},
             state=Scheduled(scheduled_time=now() + min(REMIND_AFTER, left / 2)),
             tags=[TAG, _tag(run.id)],
             idempotency_key=f"{TAG}-{run.id}-{waiting.gate}",

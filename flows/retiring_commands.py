@@ -8,6 +8,7 @@ from flows.at_server import announce
 from flows.console import out, print_json, print_table, show
 from flows.people_commands import deliver_due
 from flows.place import current_home
+from flows.waking import try_to_wake
 from registry.approvers import Presence
 from registry.statuses import Retired
 from tasks.gates import asks_for_code, retire_version, roll_back
@@ -57,12 +58,15 @@ def run_retire(
     announce(home)
     who = by or getpass.getuser()
     retired = retire_version(home, model, version, status, reason, who, _presence(by, code))
+    ended = try_to_wake(home, model, version)
     deliver_due()
     if as_json:
         print_json(asdict(retired))
         return
     word = "is" if retired.new else "was already"
     out.print(f"{model} {version} {word} {status}.", markup=False)
+    if ended:
+        out.print("The release that waited for a decision on it ends with that reason.")
     if status == "revoked":
         _print_consequences(home, model, version, retired)
     _print_told(home, model, version, retired)

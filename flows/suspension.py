@@ -18,13 +18,15 @@ from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.states import Cancelled, Completed
 
+from flows.deciding import say_earlier
 from flows.gate_form import Answer, GateForm, judge_answer
 from flows.gate_page import Page, escape_markdown, make_page
 from flows.reminders import Waiting, forget_reminder, tell_waiting
 from flows.waking import wake_releases
 from registry.base import now
 from registry.policy import Policy
-from registry.versions import get_version
+from registry.statuses import last_move
+from registry.versions import get_version, status_of
 from tasks.errors import SettingsError
 from tasks.gates import policy_of
 from tasks.home import Home
@@ -67,9 +69,11 @@ def pass_gate(
     if found.state != "waiting":
         if decided and not refusal:
             _wake(home, model, version, but=str(run.id))
+        elif answer is not None and not decided:
+            _say_late(gate, answer, found)
         return found
     if page.status not in DECIDABLE:
-        return Gate(gate, "refused", comment=f"the version is {page.status}")
+        return Gate(gate, "refused", comment=_why_retired(home, model, version))
     key = f"{gate}-{len(asked) + 1}-{page.fingerprint}"
     limit = timedelta(hours=decide_within_h or 24 * policy.expires_days)
     waiting = Waiting(model, version, gate, found.approvers, now() + limit)
@@ -118,6 +122,22 @@ def _wake(home: Home, model: str, version: str, but: str = "") -> None:
         wake_releases(home, model, version, but)
     except SettingsError as problem:
         log.warning("releases of %s %s still wait: %s", model, version, problem)
+
+
+def _say_late(gate: str, answer: Answer, found: Gate) -> None:
+    """Leave on the run's page that the form was sent when somebody else had decided."""
+    if isinstance(answer.value, dict):
+        log.warning("%s", say_earlier(gate, str(answer.value.get("approver")), found.by))
+
+
+def _why_retired(home: Home, model: str, version: str) -> str:
+    """Return what became of a version that can no longer be decided on, and why."""
+    with home.open_registry() as registry, registry.read() as session:
+        found = get_version(session, model, version)
+        move = last_move(session, found)
+        said = f"the version is {status_of(session, found)}"
+    facts = move.facts() if move else {}
+    return f"{said} by {facts['by']}: {facts['reason']}" if facts.get("reason") else said
 
 
 def _questions(run: FlowRun, gate: str) -> list[str]:

@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.aliases import CHAMPION, get_alias
-from registry.approvals import Decision, decide
+from registry.approvals import Approval, Decision, decide, live_approval
 from registry.approvers import Presence, act_present, enrolled_since
 from registry.errors import ApproverError
 from registry.importing import Imported, Importer, import_model
 from registry.models import get_model
-from registry.policy import Policy, tighten
+from registry.names import same_person
+from registry.policy import GATES, Policy, tighten
 from registry.promotions import rollback
 from registry.reigns import Reign
 from registry.resolution import champion
@@ -48,7 +49,7 @@ class Decided:
     by: str
     identity: str
     approval: str  # digest
-    new: bool  # False: the same person said the same before
+    new: bool  # False: it was approved, or the same person said the same, before
     comment: str  # as recorded: a second one by the same person changes nothing
 
 
@@ -56,6 +57,9 @@ def record_decision(
     home: Home, name: str, number: str, said: Decision, presence: Presence | None = None
 ) -> Decided:
     """Record what somebody decided at a gate, under the policy that holds for the version.
+
+    One approval is enough: of two people who approve at once the first counts, and what is
+    returned to the other is that one's.
 
     Args:
         home: the home.
@@ -77,11 +81,29 @@ def record_decision(
         said = replace(said, identity="totp" if presence else "claimed")
 
         def act(session: Session) -> Decided:
-            approval, new = decide(session, name, number, said, policy)
+            first = _counted_before(session, version, said, policy)
+            approval, new = (first, False) if first else decide(session, name, number, said, policy)
             facts = (approval.gate, approval.decision, approval.approver, approval.identity)
             return Decided(name, number, *facts, approval.digest(), new, approval.comment)
 
         return _act(home, registry, presence, act)
+
+
+def _counted_before(
+    session: Session, version: ModelVersion, said: Decision, policy: Policy
+) -> Approval | None:
+    """Return the approval of somebody else that counts at the gate, unless it is to be taken over.
+
+    That is so where nobody else than who gave it could decide at the other gate.
+    """
+    if said.decision != "approve":
+        return None
+    found = live_approval(session, version, said.gate, policy)
+    if found is None or same_person(found.approver, said.approver):
+        return None
+    (other,) = (gate for gate in GATES if gate != said.gate)
+    others = [name for name in policy.approvers[other] if not same_person(name, found.approver)]
+    return found if others or not policy.distinct_approvers else None
 
 
 def policy_of(home: Home, registry: Registry, version: ModelVersion) -> Policy:

@@ -1,7 +1,7 @@
 """The steps as Prefect tasks: each opens the registry, does one thing and closes it again."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -33,6 +33,7 @@ from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.ingestion import DayIngested, ingest_days
 from tasks.job import Job, check_record, load_champion, plan_job, plan_production
+from tasks.logs import about
 from tasks.model_folder import ModelFolder, load_model_folder
 from tasks.monitoring import Watch, monitor_model
 from tasks.own_metrics import own_judge
@@ -65,8 +66,17 @@ class Gate:
 
 
 @task(cache_policy=NO_CACHE)
-def ingest_range(home: Home, name: str, start: date, end: date) -> list[DayIngested]:
+def ingest_range(
+    home: Home, name: str, start: date, end: date, tell: Callable[[DayIngested], None]
+) -> list[DayIngested]:
     """Bring the days of a range in, oldest first, the checks set up once.
+
+    Args:
+        home: the home.
+        name: of the dataset.
+        start: first day.
+        end: last day, included.
+        tell: told of each day that is in, also of those before one that is refused.
 
     Raises:
         NothingToDoError: the range is empty.
@@ -84,15 +94,17 @@ def ingest_range(home: Home, name: str, start: date, end: date) -> list[DayInges
         days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
         for result in ingest_days(dataset, source, validator, days, registry, home.lake):
             done.append(result)
-            log.info(
-                "%s %s: %s accepted, %s quarantined",
-                name,
-                result.date,
-                result.accepted,
-                result.quarantined,
-            )
-            if result.note:
-                log.warning("%s %s: %s", name, result.date, result.note)
+            tell(result)
+            with about(date=result.date):
+                log.info(
+                    "%s %s: %s accepted, %s quarantined",
+                    name,
+                    result.date,
+                    result.accepted,
+                    result.quarantined,
+                )
+                if result.note:
+                    log.warning("%s %s: %s", name, result.date, result.note)
     return done
 
 
@@ -227,18 +239,25 @@ def score_production(home: Home, name: str, days: Sequence[date], trigger: str) 
         return _score(registry, home, plan_production(registry, name, trigger), days)
 
 
-def _score(registry: Registry, home: Home, job: Job, days: Sequence[date]) -> list[DayScored]:
+def _score(
+    registry: Registry,
+    home: Home,
+    job: Job,
+    days: Sequence[date],
+    go_on: Callable[[Sequence[DayScored]], bool] = lambda done: True,
+) -> list[DayScored]:
     """Score ``days`` in the isolation, and with the workers, that the policy asks for.
 
     A deprecated version may do it, and says what it is.
     """
-    with registry.read() as session:
-        warnings = [deprecated_warning(session, bundle.version) for bundle in job.bundles]
-    for warning in filter(None, warnings):
-        warn_once(f"{warning}.")
-    tier = tier_for(home, job.bundle.folder)
-    crew = PrefectCrew(home, load_rules(home.policy_path))
-    return score_days(registry, home, tier, job, days, log.info, crew)
+    with about(model=job.bundle.spec.name, version=job.bundle.version.number):
+        with registry.read() as session:
+            warnings = [deprecated_warning(session, bundle.version) for bundle in job.bundles]
+        for warning in filter(None, warnings):
+            warn_once(f"{warning}.")
+        tier = tier_for(home, job.bundle.folder)
+        crew = PrefectCrew(home, load_rules(home.policy_path))
+        return score_days(registry, home, tier, job, days, log.info, crew, go_on)
 
 
 @task(cache_policy=NO_CACHE)
@@ -272,21 +291,42 @@ def make_plan(
 
 @task(cache_policy=NO_CACHE)
 def run_plan(
-    home: Home, name: str, plan: Sequence[PlannedDay], reason: str = ""
+    home: Home,
+    name: str,
+    plan: Sequence[PlannedDay],
+    reason: str = "",
+    go_on: Callable[[Sequence[DayScored]], bool] = lambda done: True,
 ) -> list[DayScored]:
-    """Score what the plan leaves to do: one environment and one child for each version."""
+    """Score what the plan leaves to do: one environment and one child for each version.
+
+    Args:
+        home: the home.
+        name: the model.
+        plan: what is to be done.
+        reason: why another version than the present champion may replace what a third one made.
+        go_on: told what became of the days of each commit; returns whether to do more.
+    """
     todo: dict[str, list[date]] = {}
     for planned in plan:
         if planned.state in TO_DO:
             todo.setdefault(planned.number, []).append(planned.date)
     results = []
+    wanted = True
+
+    def tell(done: Sequence[DayScored]) -> bool:
+        nonlocal wanted
+        wanted = go_on(done)
+        return wanted
+
     with home.open_registry() as registry:
         for number, days in todo.items():
+            if not wanted:
+                break
             with registry.read() as session:
                 version = get_version(session, name, number)
             check_record(registry, version)
             job = plan_job(load_bundle(registry, version), PRODUCTION, "backfill", reason)
-            results += _score(registry, home, job, days)
+            results += _score(registry, home, job, days, tell)
     return sorted(results, key=lambda result: result.date)
 
 
@@ -298,7 +338,8 @@ def monitor_days(home: Home, name: str, day: date) -> Watch:
         job = plan_job(bundle, PRODUCTION, "monitor")
         actuals = load_dataset(home.lab, bundle.spec.actuals)
         inputs = load_dataset(home.lab, bundle.spec.input)
-        with own_judge(registry, home, tier_for(home, bundle.folder), bundle) as judge:
+        said = about(version=bundle.version.number)
+        with said, own_judge(registry, home, tier_for(home, bundle.folder), bundle) as judge:
             return monitor_model(registry, home, job, actuals, inputs, day, judge)
 
 
@@ -322,5 +363,7 @@ def replay(home: Home, run_id: str) -> Replayed:
     with home.open_registry() as registry:
         with registry.read() as session:
             version = session.get_one(ModelVersion, get_run(session, run_id).version_id)
-        tier = tier_for(home, load_bundle(registry, version).folder)
-        return replay_run(registry, home, tier, run_id, log.info)
+        bundle = load_bundle(registry, version)
+        with about(model=bundle.spec.name, version=version.number, run=run_id):
+            tier = tier_for(home, bundle.folder)
+            return replay_run(registry, home, tier, run_id, log.info)

@@ -2,7 +2,8 @@
 
 import re
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ class Desk:
 
     home: Path
     url: str
+    printed: list[str] = field(default_factory=list)  # by the processes of runs
+    more: Mapping[str, str] = field(default_factory=dict)  # settings
 
     @property
     def api(self) -> PrefectApi:
@@ -33,7 +36,7 @@ class Desk:
     @property
     def settings(self) -> dict[str, str]:
         """What the environment of each command and run names."""
-        return {"PREFECT_API_URL": self.url, "PILOTLINE_APPROVAL_KEY": KEY}
+        return {"PREFECT_API_URL": self.url, "PILOTLINE_APPROVAL_KEY": KEY, **self.more}
 
     def command(self, *words: str) -> Ran:
         """Run a command in the home, at the server."""
@@ -88,7 +91,8 @@ class Desk:
     def start(self, **parameters: object) -> str:
         """Make a run of the deployment and execute it until it is suspended or ends."""
         wish = {"parameters": {"model": MODEL, "version": CHALLENGER, **parameters}}
-        run = str(self.api.post(f"/deployments/{self._deployment()}/create_flow_run", wish)["id"])
+        release = self.deploy("release")
+        run = str(self.api.post(f"/deployments/{release}/create_flow_run", wish)["id"])
         self.execute(run)
         return run
 
@@ -105,18 +109,19 @@ class Desk:
             timeout=RUN_LIMIT_S,
             check=False,
         )
+        self.printed.append(done.stdout + done.stderr)
         found = self.state(run)
         assert found["name"] != "Failed", (found, done.stderr)
         return found
 
-    def _deployment(self) -> str:
-        """Return the deployment of the release flow, made as 'pilotline up' makes it."""
-        flow = self.api.post("/flows/", {"name": "release"})["id"]
+    def deploy(self, name: str) -> str:
+        """Return the deployment of a flow, made as 'pilotline up' makes it."""
+        flow = self.api.post("/flows/", {"name": name})["id"]
         step = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
         made = {
-            "name": "release",
+            "name": name,
             "flow_id": flow,
-            "entrypoint": "flows/release.py:release",
+            "entrypoint": f"flows/{name}.py:{name}",
             "pull_steps": [step],
             "enforce_parameter_schema": False,
         }

@@ -30,7 +30,8 @@ COMMANDS = [
     *("demo", "doctor", "up", "status"),
     *("ingest", "train", "approve", "reject", "release", "rollback"),
     *("deprecate", "revoke", "archive", "alias", "split", "verify", "score"),
-    *("backfill", "monitor", "report", "models", "show", "history", "trace", "lineage", "replay"),
+    *("backfill", "pause", "resume"),
+    *("monitor", "report", "models", "show", "history", "trace", "lineage", "replay"),
     *("approvers", "consumers", "notify", "audit", "gc", "quarantine", "diff", "export", "import"),
     *("search", "costs"),
 ]

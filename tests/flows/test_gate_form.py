@@ -71,6 +71,29 @@ def test_what_does_not_count_says_why(home: Home, fields: dict[str, str], reason
     assert decided(home) == []
 
 
+def test_who_approves_what_another_one_approved_leaves_no_decision_but_a_word(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = "second@example.org"
+    policy = home.root / "policy.toml"
+    both = f'review = ["{REVIEWER}", "{second}"]'
+    policy.write_text(policy.read_text().replace(f'review = ["{REVIEWER}"]', both))
+    with caplog.at_level("WARNING", "pilotline"):
+        assert judge(home) == judge(home, approver=second) == ""
+    assert decided(home) == [("approve", REVIEWER, "claimed")]
+    said = f"review was approved by {REVIEWER} already: nothing was recorded of {second}"
+    assert caplog.messages == [said]
+
+
+def test_who_is_needed_at_the_other_gate_may_be_relieved_at_this_one(home: Home) -> None:
+    policy = home.root / "policy.toml"
+    both = f'review = ["{OPERATOR}", "{REVIEWER}"]'
+    policy.write_text(policy.read_text().replace(f'review = ["{REVIEWER}"]', both))
+    assert judge(home, approver=OPERATOR) == ""
+    assert judge(home) == ""  # else nobody could decide at go-live, where only the first one may
+    assert [person for _, person, _ in decided(home)] == [OPERATOR, REVIEWER]
+
+
 def test_nothing_is_no_decision(home: Home) -> None:
     answer = Answer(SEEN, None, datetime.now(UTC))
     reason = judge_answer(home, MODEL, CHALLENGER, "review", answer, SEEN)

@@ -156,17 +156,58 @@ def test_a_version_revoked_while_it_waited_ends_the_run(desk: Desk) -> None:
     run = desk.start()
     revoked = desk.command("revoke", MODEL, CHALLENGER, "--reason", "leaks", "--by", OPERATOR)
     assert revoked.status == 0, revoked.err
-    desk.answer(run)
+    assert "The release that waited for a decision on it ends with that reason." in revoked.out
+    assert desk.state(run)["name"] == "Resuming"
+    assert desk.answer(run) == "ABORT"
     ended = desk.execute(run)
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Refused")
-    assert ended["message"] == "refused at review, the version is revoked"
+    assert ended["message"] == f"refused at review, the version is revoked by {OPERATOR}: leaks"
     assert decisions(desk) == []
 
 
-def test_an_answer_after_the_deadline_is_refused(desk: Desk) -> None:
+def test_an_approval_by_command_on_evidence_that_changed_is_refused_until_it_is_shown(
+    desk: Desk,
+) -> None:
+    run = desk.start()
+    revoked = desk.command("revoke", MODEL, "1.0.0", "--reason", "wrong rows", "--by", OPERATOR)
+    assert revoked.status == 0, revoked.err
+    refused = desk.decide("approve", REVIEWER)
+    assert refused.status == 1
+    assert "the evidence changed while its release waited (champion now: none)" in refused.err
+    assert f"pilotline show {MODEL}@{CHALLENGER}" in refused.err
+    assert decisions(desk) == []
+    assert desk.execute(run)["name"] == "Suspended"
+    assert "The evidence changed while it waited" in desk.question(run)
+    assert desk.decide("approve", REVIEWER).status == 0
+    assert decisions(desk) == [("review", "approve", REVIEWER, "claimed", "said by command")]
+
+
+def test_of_two_approvers_at_the_same_second_one_counts_and_the_other_is_told(desk: Desk) -> None:
+    people = [REVIEWER, "second@example.org"]
+    policy = desk.home / "policy.toml"
+    both = f'review = ["{people[0]}", "{people[1]}"]'
+    text = policy.read_text("utf-8")
+    policy.write_text(text.replace(f'review = ["{REVIEWER}"]', both), "utf-8")
+    with ThreadPoolExecutor() as pool:
+        ran = list(pool.map(lambda person: desk.decide("approve", person), people))
+    assert [one.status for one in ran] == [0, 0], ran
+    ((_, _, counted, *_),) = decisions(desk)
+    late = people[1 - people.index(counted)]
+    assert f"approved at review by {counted}" in ran[people.index(counted)].out
+    said = f"review was approved by {counted} already: nothing was recorded of {late}."
+    assert said in ran[people.index(late)].out
+
+
+def test_an_answer_after_the_deadline_is_refused_and_a_command_says_what_comes_next(
+    desk: Desk,
+) -> None:
     run = desk.start(decide_within_h=ONE_SECOND_H)
     assert wait_until(lambda: desk.answer(run) != "ACCEPT" and failed(desk, run), 30)
     assert decisions(desk) == []
+    ran = desk.decide("approve", REVIEWER)
+    assert ran.status == 0, ran.err
+    assert "The release that waited for it ended at its deadline" in ran.out
+    assert f"Next: pilotline release {MODEL} {CHALLENGER}" in ran.out
 
 
 def failed(desk: Desk, run: str) -> bool:
