@@ -61,6 +61,8 @@ bench: $(DEV)  ## measure what the README claims
 	@$(BIN)/python -m benchmarks.bench_scoring
 	@$(BIN)/python -m benchmarks.bench_drift
 	@$(BIN)/python -m benchmarks.bench_report
+	@$(BIN)/python -m benchmarks.bench_ingest
+	@$(BIN)/python -m benchmarks.bench_operating
 
 # The command in a lock's header is replaced, so that options given here do not end up in the file.
 lock: $(DEV)  ## resolve the lock files again (newest versions: ARGS=--upgrade)

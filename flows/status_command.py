@@ -14,6 +14,7 @@ from flows.up_facts import find_up
 from flows.up_schedules import TAG
 from registry.base import now
 from registry.serving import last_shown, list_waiting
+from registry.verifications import passed_verification
 from tasks.bundle import load_json
 from tasks.errors import SettingsError
 from tasks.home import Home
@@ -21,6 +22,7 @@ from tasks.nights import describe_deadline
 from tasks.standing import Standing, list_scheduled, stand
 
 EVALUATION = "evaluation.json"
+NOT_VERIFIED = "go-live, once it is verified"  # nobody can decide before
 RECENT = timedelta(days=7)
 MOST_ROWS = 30  # of a table; --json has them all
 
@@ -103,6 +105,7 @@ def read_registry(home: Home, at: datetime) -> tuple[list[Standing], list[dict[s
         scheduled = list_scheduled(registry, {}, log.warning)
         with registry.read() as session:
             shown, waiting = last_shown(session), list_waiting(session)
+            verified = {w.version.id for w in waiting if passed_verification(session, w.version)}
         refused = {
             w.version.id
             for w in waiting
@@ -111,7 +114,11 @@ def read_registry(home: Home, at: datetime) -> tuple[list[Standing], list[dict[s
     standings = [stand(found, shown.get(found.model_id), at) for found in scheduled]
     standings.sort(key=lambda s: (not s.behind, s.model))
     return standings, [
-        {"model": w.model, "version": w.version.number, "gate": w.gate}
+        {
+            "model": w.model,
+            "version": w.version.number,
+            "gate": w.gate if w.gate == "review" or w.version.id in verified else NOT_VERIFIED,
+        }
         for w in waiting
         if w.version.id not in refused
     ]

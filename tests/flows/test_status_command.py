@@ -21,6 +21,13 @@ def test_what_waits_for_a_decision_is_listed(record: Path) -> None:
     assert waiting == [{"model": MODEL, "version": "1.0.1", "gate": "review"}]
 
 
+def test_go_live_waits_for_nobody_before_the_version_is_verified(record: Path) -> None:
+    by = ("--gate", "review", "--by", "reviewer@example.org", "--comment", "read it")
+    assert run_pilotline(record, "approve", MODEL, "1.0.1", *by).status == 0
+    (waiting,) = run_pilotline(record, "status", "--json").json["approvals"]
+    assert waiting["gate"] == "go-live, once it is verified"
+
+
 def test_a_server_that_is_down_is_said(record: Path) -> None:
     ran = run_pilotline(record, "status", settings={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
     assert ran.status == 1
