@@ -1,6 +1,7 @@
 """Measure ingestion beside what a user would write by hand, on the same days, in the same run.
 
-A year of flights comes from SQLite with every expectation; a large day from a Parquet file. Each
+A year of flights comes from SQLite and from PostgreSQL with every expectation; a large day from a
+Parquet file. Each
 measure is a process of its own; ours and theirs take turns, because absolute times on a shared
 machine wander. ``python -m benchmarks.bench_ingest 1`` takes a day of 1 million rows instead of 5.
 """
@@ -8,10 +9,12 @@ machine wander. ``python -m benchmarks.bench_ingest 1`` takes a day of 1 million
 import json
 import os
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,12 +25,16 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.bench import ROOT, Row, print_table
+from benchmarks.bench_registry import postgres
 from tasks.datasets import load_dataset
 from tasks.example import seed_flights
 
 YEAR = ("2013-01-01", "2013-12-31")
 BIG_DAY = "2013-06-01"
 ROUNDS = 3
+QUERY = (
+    "select *, extract(dow from flight_date)::int as weekday from flights where flight_date = :date"
+)
 GROUP_ROWS = 500_000  # of the large file
 say = Console(stderr=True).print
 
@@ -39,7 +46,7 @@ def main() -> None:
         root = Path(folder)
         say("writing the sources ...")
         prepare(root, millions * 1_000_000)
-        rows = [*measure_year(root), *measure_big_day(root, millions)]
+        rows = [*measure_year(root), *measure_postgresql(root), *measure_big_day(root, millions)]
     print_table(rows)
 
 
@@ -52,8 +59,13 @@ def prepare(root: Path, rows: int) -> None:
     config = datasets / "crowd" / "dataset.toml"
     text = config.read_text().replace('name = "flights"', 'name = "crowd"')
     before, _, rest = text.partition("[source]")
+    shutil.copytree(datasets / "flights", datasets / "departures")
+    other = before.replace('name = "crowd"', 'name = "departures"')
+    asked = f'[source]\nkind = "postgresql"\nurl = "env:FLIGHTS_URL"\nquery = """{QUERY}"""\n\n'
+    declared = "[schema]" + rest.partition("[schema]")[2]
+    (datasets / "departures" / "dataset.toml").write_text(other + asked + declared)
     source = '[source]\nkind = "files"\npath = "{home}/crowd/{date}.parquet"\n\n'
-    config.write_text(before + source + "[schema]" + rest.partition("[schema]")[2])
+    config.write_text(before + source + declared)
     suite = datasets / "crowd" / "expectations.json"
     suite.write_text(suite.read_text().replace('"max_value": 2000', f'"max_value": {rows}'))
     write_crowd(root / "crowd" / f"{BIG_DAY}.parquet", load_dataset(root / "lab", "crowd"), rows)
@@ -110,6 +122,48 @@ def measure_year(root: Path) -> list[Row]:
     ]
 
 
+def measure_postgresql(root: Path) -> list[Row]:
+    """The same year from PostgreSQL"""
+    say(f"{measure_postgresql.__doc__} ...")
+    with postgres() as url:
+        fill_postgresql(root / "online.db", url)
+        found = []
+        for _ in range(ROUNDS):
+            clean(root)
+            found.append(run_way("ours", root, "departures", *YEAR, FLIGHTS_URL=plain(url)))
+    assert all(run["changed"] == 365 for run in found)
+    seconds = median(found, "seconds")
+    return [
+        Row("the same from PostgreSQL", f"{seconds:.1f} s", "90 s", seconds <= 90),
+        Row("  its peak memory", f"{max(run['peak_mib'] for run in found):.0f} MiB", "-", None),
+    ]
+
+
+def plain(url: str) -> str:
+    """Return an address as psycopg reads it, without SQLAlchemy's driver."""
+    return url.replace("+psycopg", "", 1)
+
+
+def fill_postgresql(source: Path, url: str) -> None:
+    """Copy the flights out of SQLite."""
+    import psycopg
+
+    with (
+        closing(sqlite3.connect(source)) as flights,
+        psycopg.connect(plain(url), autocommit=True) as connection,
+    ):
+        connection.execute(
+            "create table flights (flight_date date, carrier text, flight bigint, origin text, "
+            "dest text, tailnum text, hour bigint, minute bigint, distance bigint, "
+            "dep_delay double precision)"
+        )
+        with connection.cursor().copy("copy flights from stdin") as copy:
+            for row in flights.execute("select * from flights"):
+                copy.write_row(row)
+        connection.execute("create index on flights (flight_date)")
+        connection.execute("analyze flights")
+
+
 def measure_big_day(root: Path, millions: int) -> list[Row]:
     """One large day from Parquet, with expectations"""
     say(f"{measure_big_day.__doc__} ...")
@@ -134,10 +188,12 @@ def median(found: list[dict[str, Any]], name: str) -> float:
     return float(statistics.median(run[name] for run in found))
 
 
-def run_way(way: str, root: Path, dataset: str, start: str, end: str) -> dict[str, Any]:
+def run_way(
+    way: str, root: Path, dataset: str, start: str, end: str, **settings: str
+) -> dict[str, Any]:
     """Return what ``ingest_ways.py`` says of one way."""
     command = [sys.executable, "-m", "benchmarks.ingest_ways", way, str(root), dataset, start, end]
-    quiet = {**os.environ, "GX_ANALYTICS_ENABLED": "false"}
+    quiet = {**os.environ, "GX_ANALYTICS_ENABLED": "false", **settings}
     done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from flows.console import out, print_json
+from flows.console import log, out, print_json
 from flows.place import current_home
 from flows.up_api import PrefectApi
 from flows.up_facts import find_up
@@ -30,6 +30,7 @@ def run_pause(model: str, as_json: bool) -> None:
             "none is running at the Prefect server",
             "One that a command runs at a server of its own ends with Ctrl-C; run it again later.",
         )
+    answers = []
     for run in found:
         deployed = run["deployment_id"] is not None
         state = {
@@ -38,8 +39,13 @@ def run_pause(model: str, as_json: bool) -> None:
             "message": "by pilotline pause",
             "state_details": {"pause_reschedule": deployed},
         }
-        _accepted(api.post(f"/flow_runs/{run['id']}/set_state", {"state": state}), run)
-    _say(found, "paused after the days it is at", f"Next: pilotline resume {model}", as_json)
+        answers.append(api.post(f"/flow_runs/{run['id']}/set_state", {"state": state}))
+    _say(
+        _accepted(answers, found),
+        "paused after the days it is at",
+        f"Next: pilotline resume {model}",
+        as_json,
+    )
 
 
 def run_resume(model: str, as_json: bool) -> None:
@@ -57,9 +63,8 @@ def run_resume(model: str, as_json: bool) -> None:
             "none is paused at the Prefect server",
             "'pilotline backfill' does what is left of one that ended.",
         )
-    for run in found:
-        _accepted(api.post(f"/flow_runs/{run['id']}/resume", {}), run)
-    _say(found, "goes on", "", as_json)
+    answers = [api.post(f"/flow_runs/{run['id']}/resume", {}) for run in found]
+    _say(_accepted(answers, found), "goes on", "", as_json)
 
 
 def _known_server() -> PrefectApi:
@@ -84,12 +89,28 @@ def _backfills(api: PrefectApi, model: str, kind: str) -> list[dict[str, Any]]:
     return [run for run in runs if run["parameters"].get("model") == model]
 
 
-def _accepted(answer: dict[str, Any], run: dict[str, Any]) -> None:
-    if answer["status"] != "ACCEPT":
+def _accepted(answers: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the runs that Prefect put where they were asked to be; each was asked.
+
+    Raises:
+        SettingsError: it refused all of them.
+    """
+    accepted, refusals = [], []
+    for answer, run in zip(answers, runs, strict=True):
+        if answer["status"] == "ACCEPT":
+            accepted.append(run)
+            continue
         reason = (answer.get("details") or {}).get("reason") or "it gave no reason"
-        raise SettingsError(
-            f"Flow run {run['name']!r}", f"Prefect refused ({reason})", "Look at its page."
+        refusals.append(
+            SettingsError(
+                f"Flow run {run['name']!r}", f"Prefect refused ({reason})", "Look at its page."
+            )
         )
+    if not accepted:
+        raise refusals[0]
+    for refusal in refusals:
+        log.warning("%s", refusal)
+    return accepted
 
 
 def _say(runs: list[dict[str, Any]], what: str, following: str, as_json: bool) -> None:

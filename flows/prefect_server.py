@@ -1,6 +1,7 @@
 """Which Prefect server a command uses: one that is named, that of ``pilotline up``, or its own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from tasks.home import Home
 START_WAIT_S = 90  # a fresh database needs about 10 s on two cores, more on a busy machine
 STOP_WAIT_S = 5
 POLL_S = 0.05
+FULL_BYTES = 16 * 2**20  # less than the server wants for its database and log
 
 
 def prepare_environment(home: Home, environment: MutableMapping[str, str]) -> None:
@@ -113,11 +115,17 @@ class PrefectServer:
                     raise SettingsError(
                         "The temporary Prefect server",
                         f"ended with status {self._process.returncode}",
-                        f"Its log is {str(self._log)!r}.",
+                        self._advise(),
                     ) from None
                 time.sleep(POLL_S)
-        remedy = f"Its log is {str(self._log)!r}." if self.temporary else "Start it, or unset it."
+        remedy = self._advise() if self.temporary else "Start it, or unset it."
         raise SettingsError(f"Prefect server {self.url!r}", "does not answer", remedy)
+
+    def _advise(self) -> str:
+        free = shutil.disk_usage(self._home.root).free
+        if free < FULL_BYTES:
+            return f"The disk of {str(self._home.root)!r} is full ({free / 2**20:.1f} MiB free)."
+        return f"Its log is {str(self._log)!r}."
 
 
 def _free_port() -> int:

@@ -16,7 +16,7 @@ TAG = "pilotline"  # of every deployment whose runs may be started again
 START = "pilotline-start:"  # with the number of the start: 2 is the first one after a crash
 TAKEN_UP = "pilotline-taken-up"  # on a crashed run for which another one has been made
 SCHEDULED = "auto-scheduled"  # Prefect's own, on a run that its schedule made
-OPEN = ("RUNNING", "PENDING")
+OPEN = ("RUNNING", "PENDING", "CANCELLING")
 
 
 class Recovery:
@@ -65,6 +65,12 @@ class Recovery:
             # Its process is gone by now, so that only the worker or a person can still change it.
             found = self._api.get(f"/flow_runs/{run.id}")
             if found is None or found["state_id"] != run.state_id:
+                continue
+            if (
+                found["state_type"] == "CANCELLING"
+            ):  # who was to end it died too, and its slot waits
+                self._set_state(run.id, "CANCELLED", "Cancelled", run.reason)
+                happened.append(f"{found['name']} is cancelled. {run.reason}")
                 continue
             self._set_state(run.id, "CRASHED", "Crashed", run.reason)
             happened.append(f"{found['name']} died. {run.reason}")

@@ -44,7 +44,7 @@ class Signs:
         self._since = now()
 
     def find_dead(self, runs: Sequence[Mapping[str, Any]]) -> list[Dead]:
-        """Return those of the running and pending ``runs`` that are dead.
+        """Return those of the running, pending and cancelling ``runs`` that are dead.
 
         One that runs and was seen on this machine is dead when two looks in a row do not find its
         process. Of others this machine knows what the server heard, and only while the server was
@@ -55,7 +55,7 @@ class Signs:
             self._since = at  # nobody looked for a while: this machine slept or the server was away
         self._looked = at
         ids = {str(run["id"]) for run in runs}
-        running = {str(run["id"]) for run in runs if run["state_type"] == "RUNNING"}
+        running = {str(run["id"]) for run in runs if run["state_type"] != "PENDING"}
         present = list_present() & ids
         gone = (self._here & running) - present  # one that is pending may have no process yet
         twice, self._gone = gone & self._gone, gone

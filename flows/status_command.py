@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.console import log, out, print_facts, print_json, print_table, show
 from flows.place import current_home
+from flows.recovery import TAKEN_UP
 from flows.up_api import PrefectApi, quote
 from flows.up_deploy import pool_name
 from flows.up_facts import find_up
@@ -85,14 +86,16 @@ def _ask(api: PrefectApi) -> dict[str, Any]:
         ],
         "schedules": api.post("/deployments/count", {"deployments": {"tags": {"all_": [TAG]}}}),
         "late": _count_runs(api, "Late"),
-        "failed": _count_runs(api, "Failed", "Crashed", "TimedOut"),
+        # Of what crashed and was taken up the run that goes on counts.
+        "failed": _count_runs(api, [], "Failed", "Crashed", "TimedOut")
+        - _count_runs(api, [TAKEN_UP], "Crashed"),
     }
 
 
-def _count_runs(api: PrefectApi, *states: str) -> int:
+def _count_runs(api: PrefectApi, tags: Sequence[str], *states: str) -> int:
     asked = {
         "state": {"name": {"any_": list(states)}},
-        "tags": {"all_": ["pilotline"]},
+        "tags": {"all_": ["pilotline", *tags]},
         "expected_start_time": {"after_": (now() - RECENT).isoformat()},
     }
     count: int = api.post("/flow_runs/count", {"flow_runs": asked})

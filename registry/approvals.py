@@ -279,7 +279,11 @@ def _check_moment(
         passed = passed_verification(session, version)
         if passed is None:
             raise ApprovalError(
-                name, version.number, said.gate, "deployment verification has not passed", advance
+                name,
+                version.number,
+                said.gate,
+                "deployment verification has not passed",
+                f"Wait where a release is verifying it, else: {advance}",
             )
         if not policy.takes_isolation(passed.isolation):
             raise ApprovalError(

@@ -10,6 +10,8 @@ from registry.base import Base, UtcDateTime, now
 from registry.canonical import digest_json
 from registry.errors import UnknownPartitionError
 
+NOTHING = "nothing yet"  # said of a dataset without any day
+
 
 class Ingest(Base):
     """One ingestion of one day. Rows are added; the last one of a day is what the day holds."""
@@ -96,12 +98,13 @@ def source_token(session: Session, partition: Ingest) -> str:
     return str(rows[-1].token)
 
 
-def last_day(session: Session, dataset: str) -> date | None:
-    """Return the last ingested day of ``dataset``, or None; reads only."""
-    return session.scalar(select(func.max(Ingest.date)).where(Ingest.dataset == dataset))
+def last_day(session: Session, dataset: str, until: date) -> date | None:
+    """Return the last ingested day of ``dataset`` up to ``until``, or None; reads only."""
+    query = select(func.max(Ingest.date)).where(Ingest.dataset == dataset, Ingest.date <= until)
+    return session.scalar(query)
 
 
 def span_of(session: Session, dataset: str) -> str:
     """Return the ingested days of ``dataset`` in words, for messages; reads only."""
     days = session.scalars(select(Ingest.date).where(Ingest.dataset == dataset).distinct()).all()
-    return f"{min(days)} to {max(days)}, {len(days)} days" if days else "nothing yet"
+    return f"{min(days)} to {max(days)}, {len(days)} days" if days else NOTHING

@@ -14,7 +14,7 @@ from registry import Registry
 from registry.canonical import canonical_json
 from registry.errors import ConflictError
 from registry.failpoints import reach
-from registry.ingests import Ingest, list_partitions, record_ingest, source_token
+from registry.ingests import NOTHING, Ingest, list_partitions, record_ingest, source_token, span_of
 from registry.releases import record_release
 from tasks import lake
 from tasks.datasets import Dataset
@@ -78,12 +78,16 @@ def commit_days(
     profiles = {day.date: store_profile(registry.blobs, day.accepted) for day in days}
     with _in_words(dataset, days), registry.write() as session:
         known = _list_known(session, dataset, [day.date for day in days])
-        table = open_accepted(dataset, lake_path)
+        table = open_accepted(session, dataset, lake_path)
         done: dict[date, Committed] = {}
         for day in days:
             before = known.get(day.date)
             _require_base(dataset, day, before)
-            if before and not day.base and is_current(session, table, before, day.token):
+            if (
+                before
+                and not day.base
+                and is_current(session, dataset, lake_path, table, before, day.token)
+            ):
                 done[day.date] = Committed(before, changed=False)
         left = [day for day in days if day.date not in done]
         ingests = _write(session, dataset, lake_path, left, known, profiles)
@@ -97,20 +101,48 @@ def commit_days(
     return [done[day.date] for day in days]
 
 
-def open_accepted(dataset: Dataset, lake_path: Folder) -> DeltaTable | None:
-    """Return the table of accepted rows, None before the first ingest."""
+def open_accepted(session: Session, dataset: Dataset, lake_path: Folder) -> DeltaTable | None:
+    """Return the table of the dataset's accepted rows, None where nothing was ever ingested.
+
+    Raises:
+        LakeError: days of it are on record, and it is gone.
+    """
     path = lake.accepted_path(lake_path, dataset.name)
-    return lake.open_table(path) if lake.is_table(path) else None
+    if lake.is_table(path):
+        return lake.open_table(path)
+    span = span_of(session, dataset.name)
+    if span != NOTHING:
+        raise LakeError(
+            dataset.name,
+            f"there is none at {str(path)!r}, and on record are {span}",
+            "Check PILOTLINE_LAKE, or restore the lake from a copy.",
+        )
+    return None
 
 
-def is_current(session: Session, table: DeltaTable | None, known: Ingest, token: str) -> bool:
+def is_current(
+    session: Session,
+    dataset: Dataset,
+    lake_path: Folder,
+    table: DeltaTable | None,
+    known: Ingest,
+    token: str,
+) -> bool:
     """Tell whether a day holds what the source's rows with ``token`` made of it.
 
     A process may have died between a commit and its record: then the table shows other rows than
-    the recorded ones.
+    the recorded ones. And a file may have been damaged since, which ingesting again mends.
     """
-    shown = table is not None and table.transaction_version(known.date.isoformat())
-    return shown == known.table_version and source_token(session, known) == token
+    if table is None or source_token(session, known) != token:
+        return False
+    if table.transaction_version(known.date.isoformat()) != known.table_version:
+        return False
+    path = lake.accepted_path(lake_path, dataset.name)
+    try:
+        found = find_files(table, path, dataset.name, dataset.date, known.date).digest()
+    except LakeError:
+        return False
+    return known.files_digest in (None, found)
 
 
 def _require_base(dataset: Dataset, day: Admitted, known: Ingest | None) -> None:

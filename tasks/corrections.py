@@ -6,15 +6,18 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from tasks.datasets import Dataset
 from tasks.errors import CorrectionRefusedError
+from tasks.source_csv import FORMULA
 
 PARTITION, NUMBER = "partition", "row_number"  # columns of a CSV beside the declared ones
-INTEGER = re.compile(r"[+-]?\d+")
+INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+ROW_NUMBER = re.compile(r"[0-9]{1,18}")
 RANGE = range(-(2**63), 2**63)
 
 
@@ -47,6 +50,8 @@ def read_corrections(path: Path, dataset: Dataset, day: date | None) -> list[Cor
         raise CorrectionRefusedError(path.name, "it is neither", "Give a .json or a .csv file.")
     try:
         found = list(readers[path.suffix.lower()](path, dataset, day))
+    except RecursionError as err:
+        raise CorrectionRefusedError(path.name, "its lists are too deep", _LIKE) from err
     except OSError as err:
         raise CorrectionRefusedError(path.name, str(err.strerror), "Check its path.") from err
     except UnicodeDecodeError as err:
@@ -100,8 +105,8 @@ def _read_csv(path: Path, dataset: Dataset, day: date | None) -> Iterator[Correc
                     raise CorrectionRefusedError(where, problem, "Mend the line.")
                 values = dict(zip(header, (cell or None for cell in cells), strict=True))
                 number, own = values.pop(NUMBER), values.pop(PARTITION, None)
-                if number is None or not number.isdecimal():
-                    raise CorrectionRefusedError(where, f"{NUMBER} is {number!r}", _LIKE)
+                if number is None or not ROW_NUMBER.fullmatch(number):
+                    raise CorrectionRefusedError(where, f"{NUMBER} is {number!r:.80}", _LIKE)
                 row = _convert(where, dataset, values, _FROM_CSV)
                 yield Correction(_day_of(where, own, day), int(number), row)
         except csv.Error as err:
@@ -126,9 +131,10 @@ def _convert(
         value = found[name]
         try:
             row[name] = None if value is None else parsers[column.type](value)
-        except (ValueError, TypeError) as err:
+        except (ValueError, TypeError, OverflowError) as err:
+            shown = repr(value)[:80]
             raise CorrectionRefusedError(
-                where, f"{name} is {value!r}, expected {column.type}", "Correct the value."
+                where, f"{name} is {shown}, expected {column.type}", "Correct the value."
             ) from err
     return row
 
@@ -181,6 +187,7 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError
+    moment.astimezone(UTC)  # where that is outside the years 1 to 9999, nobody could read it back
     return moment
 
 
@@ -188,6 +195,25 @@ def _integer_text(text: str) -> int:
     if not INTEGER.fullmatch(text):
         raise ValueError
     return _integer(int(text))
+
+
+def _number_text(text: str) -> float:
+    if not FLOAT.fullmatch(text):
+        raise ValueError
+    return _number(float(text))
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError
+    value.encode("utf-8")  # half a surrogate pair is no text
+    return value
+
+
+def _cell(text: str) -> str:
+    if re.search(FORMULA, text):  # as a CSV source refuses it
+        raise ValueError
+    return text
 
 
 def _boolean_text(text: str) -> bool:
@@ -201,7 +227,7 @@ _LIKE = (
     "and partition."
 )
 _FROM_JSON: Mapping[str, Callable[[Any], Any]] = {
-    "string": _exactly(str),
+    "string": _text,
     "int64": _integer,
     "float64": _number,
     "bool": _exactly(bool),
@@ -209,9 +235,9 @@ _FROM_JSON: Mapping[str, Callable[[Any], Any]] = {
     "timestamp": _moment,
 }
 _FROM_CSV: Mapping[str, Callable[[Any], Any]] = {
-    "string": str,
+    "string": _cell,
     "int64": _integer_text,
-    "float64": lambda text: _number(float(text)),
+    "float64": _number_text,
     "bool": _boolean_text,
     "date": date.fromisoformat,
     "timestamp": _moment,

@@ -195,8 +195,8 @@ def _list_unchanged(
     tokens = {read.day: read.token for read in chunk}
     if not tokens:
         return {}
-    table = open_accepted(dataset, lake_path)
     with registry.read() as session:
+        table = open_accepted(session, dataset, lake_path)
         known = list_partitions(session, dataset.name, min(tokens), max(tokens))
         return {
             ingest.date: _report(
@@ -204,7 +204,8 @@ def _list_unchanged(
                 KEPT if source_token(session, ingest) != ingest.token else "",
             )
             for ingest in known
-            if ingest.date in tokens and is_current(session, table, ingest, tokens[ingest.date])
+            if ingest.date in tokens
+            and is_current(session, dataset, lake_path, table, ingest, tokens[ingest.date])
         }
 
 

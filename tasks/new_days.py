@@ -27,13 +27,13 @@ def find_new_days(
     Raises:
         NothingToDoError: nothing was ingested yet, so that there is no day to go on from.
     """
+    until = end or moment.astimezone(ZoneInfo(dataset.zone)).date() - timedelta(days=1)
     with registry.read() as session:
-        last = last_day(session, dataset.name)
+        last = last_day(session, dataset.name, until)  # a day to come says nothing of those before
     if last is None:
         raise NothingToDoError(
             f"New days of {dataset.name!r}",
             "nothing is ingested yet, and nobody can tell where its data begin",
             f"Begin with 'pilotline ingest {dataset.name} --start DATE --end DATE'.",
         )
-    until = end or moment.astimezone(ZoneInfo(dataset.zone)).date() - timedelta(days=1)
     return (last + timedelta(days=1), until) if until > last else None

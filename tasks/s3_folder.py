@@ -181,12 +181,16 @@ def _options(settings: frozenset[tuple[str, str]]) -> dict[str, str]:
     from botocore.credentials import RefreshableCredentials
 
     meta, found = _client(settings).meta, Session().get_credentials()
+    if found is None:
+        raise LakeError(
+            "s3://", "no keys were found", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
     options = PATIENCE | {"aws_region": meta.region_name or "us-east-1"}
     if ".amazonaws.com" not in meta.endpoint_url:
         plain = str(meta.endpoint_url.startswith("http://")).lower()
         options |= {"aws_endpoint": meta.endpoint_url, "aws_allow_http": plain}
     # Those that expire are fetched by deltalake itself, again and again.
-    if found is not None and not isinstance(found, RefreshableCredentials):
+    if not isinstance(found, RefreshableCredentials):
         options |= {"aws_access_key_id": found.access_key}
         options |= {"aws_secret_access_key": found.secret_key}
         options |= {"aws_session_token": found.token} if found.token else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.datasets import Dataset
-from tasks.errors import SourceError
+from tasks.errors import PartitionRefusedError, SourceError
 from tasks.source_contract import check_columns, found_in_arrow, to_declared
 
 BATCH_ROWS = 65_536
@@ -31,6 +31,7 @@ def read_parquet(dataset: Dataset, day: date, shown: str, path: Path) -> Iterato
             check_columns(dataset, day, found_in_arrow(file.schema_arrow))
             for batch in file.iter_batches(BATCH_ROWS, columns=dataset.schema.names):
                 rows += batch.num_rows
+                _require_text(dataset, day, shown, batch)
                 yield to_declared(dataset, day, batch)
             promised = file.metadata.num_rows
     except (pa.ArrowException, OSError) as err:
@@ -38,6 +39,22 @@ def read_parquet(dataset: Dataset, day: date, shown: str, path: Path) -> Iterato
         raise _damaged(dataset, shown, first[:200]) from err
     if rows != promised:
         raise _damaged(dataset, shown, f"{promised} rows were promised and {rows} came")
+
+
+def _require_text(dataset: Dataset, day: date, shown: str, batch: pa.RecordBatch) -> None:
+    """Do nothing if all texts are UTF-8; Parquet promises it and nobody checks."""
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if not pa.types.is_string(field.type) and not pa.types.is_large_string(field.type):
+            continue
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as err:
+            raise PartitionRefusedError(
+                dataset.name,
+                day.isoformat(),
+                f"{shown!r}, column {field.name!r} holds bytes that are no UTF-8",
+                "Mend the file, or deliver it again.",
+            ) from err
 
 
 def _damaged(dataset: Dataset, shown: str, why: str) -> SourceError:

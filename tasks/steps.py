@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -44,6 +44,7 @@ from tasks.scoring import DayScored, score_days
 from tasks.scoring_rules import load_rules
 from tasks.sources import open_source
 from tasks.staleness import Stale, find_stale
+from tasks.takeovers import list_left
 from tasks.tiers import tier_for, warn_once
 from tasks.training import Trained, train_version
 from tasks.validation import Validator
@@ -326,8 +327,35 @@ def run_plan(
                 version = get_version(session, name, number)
             check_record(registry, version)
             job = plan_job(load_bundle(registry, version), PRODUCTION, "backfill", reason)
-            results += _score(registry, home, job, days, tell)
+            done = _score(registry, home, job, days, tell)
+            results += _score_left(registry, home, job, done, tell) if wanted else done
     return sorted(results, key=lambda result: result.date)
+
+
+def _score_left(
+    registry: Registry,
+    home: Home,
+    job: Job,
+    done: Sequence[DayScored],
+    tell: Callable[[Sequence[DayScored]], bool],
+) -> list[DayScored]:
+    """Score once more the days that another process took over and did not finish.
+
+    What two take from each other again fails, so that it is seen, and that this ends.
+    """
+    results = {day.date: day for day in done}
+
+    def left() -> list[date]:
+        lost = [day.date for day in results.values() if day.state == "superseded"]
+        spec, number = job.bundle.spec, job.bundle.version.number
+        return list_left(registry, spec.name, spec.input, number, lost, job.reason) if lost else []
+
+    if days := left():
+        log.warning("another process took %s days over and did not finish them", len(days))
+        results |= {day.date: day for day in _score(registry, home, job, days, tell)}
+        why = "another process took it over and did not finish it; run the command again"
+        results |= {day: replace(results[day], state="failed", reason=why) for day in left()}
+    return list(results.values())
 
 
 @task(cache_policy=NO_CACHE)

@@ -45,10 +45,19 @@ class Wheelhouse:
 
         Raises:
             MissingBlobError, DigestMismatchError: the blob store is damaged.
+            EnvironmentBuildError: the folder cannot be written.
         """
         kept = self._kept(lock)
         for wheel in kept:
-            (folder / wheel.filename).write_bytes(self._registry.blobs.get(wheel.sha256))
+            data = self._registry.blobs.get(wheel.sha256)
+            try:
+                (folder / wheel.filename).write_bytes(data)
+            except OSError as err:
+                raise EnvironmentBuildError(
+                    wheel.filename,
+                    f"no room to lay it out in {str(folder)!r} ({err.strerror})",
+                    "Free space on the disk of the scratch folder.",
+                ) from err
         return len(kept)
 
     def missing(self, lock: bytes) -> list[Locked]:

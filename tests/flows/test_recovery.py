@@ -349,13 +349,24 @@ def test_who_looks_for_the_first_time_waits_for_heartbeats(elsewhere: Elsewhere)
     assert elsewhere.state_of(run) == "RUNNING"
 
 
-@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED", "CANCELLING", "PAUSED"])
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED", "PAUSED"])
 def test_what_ended_waits_or_was_cancelled_is_left_alone(elsewhere: Elsewhere, state: str) -> None:
     run = elsewhere.make("PENDING", "RUNNING", state)
     elsewhere.note.write_text(json.dumps([run]), "utf-8")  # it was seen here, and is here no more
     recovery = elsewhere.recovery()
     assert recovery.look() + recovery.look() + recovery.look() == []
     assert elsewhere.state_of(run) == state
+
+
+def test_a_run_that_died_while_it_was_cancelled_is_cancelled(elsewhere: Elsewhere) -> None:
+    run = elsewhere.make("PENDING", "RUNNING", "CANCELLING")
+    elsewhere.note.write_text(json.dumps([run]), "utf-8")
+    recovery = elsewhere.recovery()
+    assert recovery.look() == []
+    (said,) = recovery.look()
+    assert "is cancelled" in said
+    assert elsewhere.state_of(run) == "CANCELLED"
+    assert recovery.look() == []
 
 
 def test_a_run_that_ends_between_two_looks_is_left_alone(elsewhere: Elsewhere) -> None:

@@ -99,7 +99,7 @@ def test_the_source_s_token_is_found_through_any_number_of_releases(session: Ses
 
 
 def test_the_last_day_is_the_latest_one_and_not_the_last_one_ingested(session: Session) -> None:
-    assert last_day(session, "flights") is None
+    assert last_day(session, "flights", date(2013, 12, 31)) is None
     for day in (3, 1):
         row = Ingest(
             dataset="flights",
@@ -111,4 +111,5 @@ def test_the_last_day_is_the_latest_one_and_not_the_last_one_ingested(session: S
             quarantined=0,
         )
         record_ingest(session, row)
-    assert last_day(session, "flights") == date(2013, 1, 3)
+    assert last_day(session, "flights", date(2013, 12, 31)) == date(2013, 1, 3)
+    assert last_day(session, "flights", date(2013, 1, 2)) == date(2013, 1, 1)

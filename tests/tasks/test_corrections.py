@@ -86,6 +86,10 @@ def test_the_partition_may_be_given_beside_the_file(tmp_path: Path) -> None:
         ({"name": 5}, "name is 5, expected string"),
         ({"day": "1.1.2013"}, r"day is '1\.1\.2013', expected date"),
         ({"at": "2013-01-01 05:00:00"}, "at is '2013-01-01 05:00:00', expected timestamp"),
+        ({"at": "0001-01-01T00:00:00+23:59"}, r"at is '0001-.*, expected timestamp"),
+        ({"at": "9999-12-31T23:59:59-23:59"}, r"at is '9999-.*, expected timestamp"),
+        ({"share": 10**400}, "share is 10000+, expected float64"),
+        ({"name": "\ud800"}, r"name is '\\ud800', expected string"),
         ({"extra": 1}, r"missing columns none, not declared \['extra'\]"),
     ],
 )
@@ -104,6 +108,10 @@ def test_a_value_of_another_type_is_refused(
         (f'{HEADER}\n{LINE[:-1]}"\n', "line 2: at is"),
         (f'{HEADER}\n2013-01-01,7,2013-01-01,"a\n', "line 2: unexpected end of data"),
         (f"{HEADER}\n{LINE.replace(',3,', ',=1+2,')}\n", "line 2: count is '=1\\+2', expected int"),
+        (f"{HEADER}\n{LINE.replace(',a,', ',=1+1,')}\n", "line 2: name is '=1\\+1', expected str"),
+        (f"{HEADER}\n{LINE.replace('0.5', '1_0')}\n", "line 2: share is '1_0', expected float64"),
+        (f"{HEADER}\n{LINE.replace(',3,', ',٣,')}\n", "line 2: count is '.', expected int64"),
+        (f"{HEADER}\n{LINE.replace(',7,', ',' + '7' * 5000 + ',')}\n", "line 2: row_number is '7+"),
         (f"{HEADER}\n{LINE}\n{LINE}\n", "row 7 of 2013-01-01 is there twice"),
         (f"{HEADER}\n", "it holds no rows"),
         ("", "no column row_number"),
@@ -117,7 +125,12 @@ def test_a_broken_csv_names_the_line(tmp_path: Path, text: str, problem: str) ->
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("{", "not JSON"), ("{}", "it is no list"), ("[1]", "entry 1: it has no row_number")],
+    [
+        ("{", "not JSON"),
+        ("[" * 200_000, "its lists are too deep"),
+        ("{}", "it is no list"),
+        ("[1]", "entry 1: it has no row_number"),
+    ],
 )
 def test_a_broken_json_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(CorrectionRefusedError, match=problem):

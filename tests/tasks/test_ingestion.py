@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -134,6 +135,33 @@ def test_the_same_rows_again_change_nothing(
     assert versions(fresh) == before
     with registry.read() as session:
         assert len(list_partitions(session, "flights")) == 1
+
+
+def test_a_file_damaged_since_is_mended_by_the_same_rows(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    first = bring_in(fresh, flights, validator, registry)
+    before = accepted(fresh, flights)
+    folder = local(lake.accepted_path(fresh.lake, "flights")) / f"flight_date={DAY}"
+    (file,) = folder.glob("*.parquet")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    again = bring_in(fresh, flights, validator, registry)
+    assert (again.changed, again.partition_digest) == (True, first.partition_digest)
+    assert accepted(fresh, flights) == before
+    file.unlink()  # the damaged one, which no row is in any more
+    assert bring_in(fresh, flights, validator, registry).changed is False
+
+
+def test_a_lake_that_is_gone_is_not_begun_anew(
+    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
+) -> None:
+    bring_in(fresh, flights, validator, registry)
+    shutil.rmtree(local(fresh.lake))
+    with pytest.raises(LakeError, match=r"there is none at .* on record are 2013-01-01 to .*LAKE"):
+        bring_in(fresh, flights, validator, registry)
+    assert not local(fresh.lake).exists()
 
 
 def test_the_same_rows_in_another_order_change_nothing(

@@ -42,6 +42,17 @@ def test_they_end_where_they_are_told_to(registry: Registry, flights: Dataset) -
     assert found == (date(2013, 1, 4), date(2013, 1, 4))
 
 
+def test_a_day_to_come_that_is_in_hides_none_of_those_before_it(
+    registry: Registry, flights: Dataset
+) -> None:
+    with registry.write() as session:
+        facts = {"token": "t", "partition_digest": "d", "table_version": 1}
+        counts = {"accepted": 1, "quarantined": 0}
+        coming = date(2013, 3, 1)
+        record_ingest(session, Ingest(dataset="flights", date=coming, **facts, **counts))
+    assert find_new_days(registry, flights, None, EVENING) == (date(2013, 1, 4), date(2013, 1, 6))
+
+
 def test_there_are_none_when_every_day_is_in(registry: Registry, flights: Dataset) -> None:
     assert find_new_days(registry, flights, LAST, EVENING) is None
 

@@ -57,6 +57,16 @@ def test_a_file_that_is_cut_anywhere_is_refused(tmp_path: Path) -> None:
             read(tmp_path / "cut.parquet")
 
 
+def test_text_that_is_no_utf8_is_refused_with_its_column(tmp_path: Path) -> None:
+    rows = facts_table()
+    name = next(f.name for f in rows.schema if pa.types.is_string(f.type))
+    broken = pa.array([b"\xff\xfe"] * rows.num_rows, pa.binary()).view(pa.string())
+    at = rows.schema.get_field_index(name)
+    parquet.write_table(rows.set_column(at, rows.schema.field(at), broken), tmp_path / "f.parquet")
+    with pytest.raises(PartitionRefusedError, match=f"column '{name}' holds bytes that are no UTF"):
+        read(tmp_path / "f.parquet")
+
+
 def test_a_flipped_byte_in_pages_with_checksums_is_seen(tmp_path: Path) -> None:
     chance = random.Random(2013)
     rows = facts_table().take([chance.randrange(3) for _ in range(500)])
