@@ -14,19 +14,20 @@ from registry.models import get_model
 from registry.outbox import list_messages
 from registry.runs import ScoredPartition, inputs_of, visible_runs
 from registry.statuses import retire
+from tasks import lake
 from tasks.actuals import read_predictions
 from tasks.errors import LabError, LakeError
 from tasks.home import Home
 from tasks.job import load_champion, plan_job
 from tasks.joined_inputs import read_joined
 from tasks.model_folder import load_model_folder
+from tasks.partition_files import find_files
 from tasks.planning import plan_backfill
 from tasks.replaying import replay_run
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
 from tasks.training import train_version
 from tasks.version_contents import Request
-from tests.conftest import local
 from tests.tasks.conftest import DAYS, MODEL, copy_home, release_model
 from tests.tasks.further import add_model
 
@@ -189,9 +190,9 @@ def test_predictions_that_somebody_changed_are_not_joined(home: Home, registry: 
     with registry.read() as session:
         run = visible_runs(session, job.bundle.version.model_id, "production", DAY, DAY)[DAY]
         reads = inputs_of(session, [run.id])
-    (file,) = (local(home.lake) / "predictions" / MODEL).glob(
-        f"variant=production/flight_date={DAY}/*.parquet"
-    )
+    folder = lake.predictions_path(home.lake, MODEL)
+    day = f"variant = 'production' and {lake.on_day('flight_date', DAY)}"
+    (file,) = find_files(lake.open_table(folder), folder, MODEL, "flight_date", DAY, day).paths
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(LakeError, match=f"the data files of {DAY} are not what was"):
         read_joined(registry, home, job.joins, reads, job.date_column)
