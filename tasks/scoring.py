@@ -40,7 +40,7 @@ from tasks.errors import (
 from tasks.home import Home
 from tasks.job import Job
 from tasks.joined_inputs import choose_inputs, list_empty, say_changes
-from tasks.logs import note
+from tasks.logs import about, note
 from tasks.metering import Meter
 from tasks.process import Room, scoring_child
 from tasks.profiles import Profile
@@ -129,16 +129,17 @@ def score_days(
     _warn_of_inputs(registry, job, open_days, say)
     big = [day for day in open_days if crew is not None and _is_cut(registry, job, day, crew)]
     whole = [day for day in open_days if day not in big]
-    try:
-        if whole:
-            results += _score_whole(registry, home, tier, job, whole, say, go_on)
-    except EnvironmentBuildError as err:
-        for day in whole:
-            _record_unbuilt(registry, home, tier, job, day, err)
-        raise
-    left = len(results) < len(days) - len(big)  # somebody asked to stop
-    if crew is not None and big and not left:
-        results += _score_big(registry, home, tier, job, big, crew, say, go_on)
+    with about():  # what is noted of a day holds for no line after the days
+        try:
+            if whole:
+                results += _score_whole(registry, home, tier, job, whole, say, go_on)
+        except EnvironmentBuildError as err:
+            for day in whole:
+                _record_unbuilt(registry, home, tier, job, day, err)
+            raise
+        left = len(results) < len(days) - len(big)  # somebody asked to stop
+        if crew is not None and big and not left:
+            results += _score_big(registry, home, tier, job, big, crew, say, go_on)
     return sorted(results, key=lambda result: result.date)
 
 
