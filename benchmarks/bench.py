@@ -142,17 +142,23 @@ def run_watched(home: Path, *words: str) -> tuple[float, float]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    status, peaks = watch_to_end(process)
+    seconds = time.perf_counter() - began
+    if status:
+        raise SystemExit(f"pilotline {' '.join(words)} failed with status {status}")
+    return seconds, max(peaks)
+
+
+def watch_to_end(process: "subprocess.Popen[bytes]") -> tuple[int, list[float]]:
+    """Return the status of a process and the peaks in MiB of it and all that it started."""
     peaks: dict[int, float] = {}
     stop = threading.Event()
     watcher = threading.Thread(target=watch, args=(process.pid, peaks, stop))
     watcher.start()
     status = process.wait()
-    seconds = time.perf_counter() - began
     stop.set()
     watcher.join()
-    if status:
-        raise SystemExit(f"pilotline {' '.join(words)} failed with status {status}")
-    return seconds, max(peaks.values())
+    return status, list(peaks.values())
 
 
 def watch(root: int, peaks: dict[int, float], stop: threading.Event) -> None:

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.bench import PILOTLINE, ROOT, Row, environment, print_table, watch
+from benchmarks.bench import PILOTLINE, ROOT, Row, environment, print_table, watch_to_end
 from benchmarks.registry_fill import fill_registries
 from flows.up_api import PrefectApi
 from flows.up_facts import find_up
@@ -319,19 +318,13 @@ def watched(command: Sequence[str], settings: dict[str, str]) -> tuple[float, li
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, env=settings, cwd=ROOT, stdout=out, stderr=err)
-        peaks: dict[int, float] = {}
-        stop = threading.Event()
-        watcher = threading.Thread(target=watch, args=(process.pid, peaks, stop))
-        watcher.start()
-        status = process.wait()
+        status, peaks = watch_to_end(process)
         seconds = time.perf_counter() - began
-        stop.set()
-        watcher.join()
         out.seek(0)
         err.seek(0)
         if status:
             raise SystemExit(err.read())
-        return seconds, list(peaks.values()), out.read()
+        return seconds, peaks, out.read()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from datetime import date
@@ -21,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.bench import ROOT, Row, print_table, watch
+from benchmarks.bench import ROOT, Row, print_table, watch_to_end
 from benchmarks.wide_factory import MODELS, add_day, feature_names, make_factory
 from tasks.home import Home
 
@@ -199,17 +198,11 @@ def make_mlflow(root: Path) -> Callable[[], tuple[float, float]]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        peaks: dict[int, float] = {}
-        stop = threading.Event()
-        watcher = threading.Thread(target=watch, args=(process.pid, peaks, stop))
-        watcher.start()
-        status = process.wait()
+        status, peaks = watch_to_end(process)
         seconds = time.perf_counter() - began
-        stop.set()
-        watcher.join()
         if status:
             raise SystemExit(f"mlflow models predict failed with status {status}")
-        return seconds, sum(sorted(peaks.values())[-2:])
+        return seconds, sum(sorted(peaks)[-2:])
 
     run()  # builds its environment; ours is warm as well
     return run

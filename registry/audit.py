@@ -172,13 +172,7 @@ def _check_blobs(session: Session, blobs: BlobStore, model: RegisteredModel, see
         for digest in version_blobs(session, blobs, model.name, version):
             if digest in seen:
                 continue
-            try:
-                blobs.get(digest)
-            except StoreError:
-                raise  # it is out of reach, which says nothing of what is in it
-            except RegistryError as err:
-                what = f"Blob {digest[:12]} of {version.number}"
-                raise AuditError(model.name, what, _ail(err)) from err
+            _hash_again(blobs, digest, model.name, f"Blob {digest[:12]} of {version.number}")
             seen.add(digest)
         with readable(model.name, f"Contents of {version.number}"):
             manifest = _manifest(blobs, model.name, version)
@@ -188,12 +182,7 @@ def _check_blobs(session: Session, blobs: BlobStore, model: RegisteredModel, see
 
 def _check_wheels(session: Session, blobs: BlobStore, seen: set[str]) -> None:
     for wheel in list_wheels(session):
-        try:
-            blobs.get(wheel.sha256)
-        except StoreError:
-            raise  # it is out of reach, which says nothing of what is in it
-        except RegistryError as err:
-            raise AuditError(FACTORY, f"Wheel {wheel.filename}", _ail(err)) from err
+        _hash_again(blobs, wheel.sha256, FACTORY, f"Wheel {wheel.filename}")
         seen.add(wheel.sha256)
 
 
@@ -204,14 +193,19 @@ def _check_profiles(session: Session, blobs: BlobStore, seen: set[str]) -> None:
         digest = ingest.profile_digest
         if digest is None or digest in seen:
             continue
-        try:
-            blobs.get(digest)
-        except StoreError:
-            raise  # it is out of reach, which says nothing of what is in it
-        except RegistryError as err:
-            what = f"Profile {digest[:12]} of {ingest.dataset} {ingest.date}"
-            raise AuditError(FACTORY, what, _ail(err)) from err
+        what = f"Profile {digest[:12]} of {ingest.dataset} {ingest.date}"
+        _hash_again(blobs, digest, FACTORY, what)
         seen.add(digest)
+
+
+def _hash_again(blobs: BlobStore, digest: str, chain: str, what: str) -> None:
+    """Do nothing if the blob is what its digest says."""
+    try:
+        blobs.get(digest)
+    except StoreError:
+        raise  # it is out of reach, which says nothing of what is in it
+    except RegistryError as err:
+        raise AuditError(chain, what, _ail(err)) from err
 
 
 def version_blobs(

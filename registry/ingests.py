@@ -10,8 +10,6 @@ from registry.base import Base, UtcDateTime, now
 from registry.canonical import digest_json
 from registry.errors import UnknownPartitionError
 
-NOTHING = "nothing yet"  # said of a dataset without any day
-
 
 class Ingest(Base):
     """One ingestion of one day. Rows are added; the last one of a day is what the day holds."""
@@ -107,4 +105,4 @@ def last_day(session: Session, dataset: str, until: date) -> date | None:
 def span_of(session: Session, dataset: str) -> str:
     """Return the ingested days of ``dataset`` in words, for messages; reads only."""
     days = session.scalars(select(Ingest.date).where(Ingest.dataset == dataset).distinct()).all()
-    return f"{min(days)} to {max(days)}, {len(days)} days" if days else NOTHING
+    return f"{min(days)} to {max(days)}, {len(days)} days" if days else "nothing yet"

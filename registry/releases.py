@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.events import Event, append_event, list_events
+from registry.events import Event, append_event
 from registry.ingests import Ingest
 
 KIND = "rows released"
@@ -38,13 +38,6 @@ def record_release(session: Session, before: Ingest, after: Ingest, rows: int, b
             "token": after.token,
         },
     )
-
-
-def list_releases(session: Session, dataset: str) -> list[Event]:
-    """Return the releases into days of ``dataset``, in order; reads only."""
-    return [
-        event for event in list_events(session, None, KIND) if event.facts()["dataset"] == dataset
-    ]
 
 
 def find_unfounded(session: Session, events: Iterable[Event]) -> Event | None:

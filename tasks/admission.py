@@ -14,7 +14,14 @@ from registry import Registry
 from registry.canonical import canonical_json
 from registry.errors import ConflictError
 from registry.failpoints import reach
-from registry.ingests import NOTHING, Ingest, list_partitions, record_ingest, source_token, span_of
+from registry.ingests import (
+    Ingest,
+    last_day,
+    list_partitions,
+    record_ingest,
+    source_token,
+    span_of,
+)
 from registry.releases import record_release
 from tasks import lake
 from tasks.datasets import Dataset
@@ -110,11 +117,10 @@ def open_accepted(session: Session, dataset: Dataset, lake_path: Folder) -> Delt
     path = lake.accepted_path(lake_path, dataset.name)
     if lake.is_table(path):
         return lake.open_table(path)
-    span = span_of(session, dataset.name)
-    if span != NOTHING:
+    if last_day(session, dataset.name, date.max) is not None:
         raise LakeError(
             dataset.name,
-            f"there is none at {str(path)!r}, and on record are {span}",
+            f"there is none at {str(path)!r}, on record are {span_of(session, dataset.name)}",
             "Check PILOTLINE_LAKE, or restore the lake from a copy.",
         )
     return None

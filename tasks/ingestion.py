@@ -230,7 +230,6 @@ def _admit(dataset: Dataset, read: _Read, verdict: Verdict) -> Admitted:
             f"{dataset.max_share:.1%}), such as: {'; '.join(first)}",
             "Mend the source, or raise max_share if this is how the data is.",
         )
-    accepted, digest = rows, ""
     accepted, digest = rows, read.digest
     if broken.size:
         keep = np.ones(rows.num_rows, dtype=bool)

@@ -81,10 +81,11 @@ def ensure_table(path: Folder, schema: pa.Schema, partition_by: Sequence[str]) -
     Raises:
         LakeError: it exists with other columns, or cannot be made.
     """
+    if isinstance(path, S3Folder):
+        path.prove()
+    there = is_table(path)
     try:
-        if isinstance(path, S3Folder):
-            path.prove()
-        if not is_table(path):
+        if not there:
             # "ignore": another process may have made it since.
             DeltaTable.create(
                 str(path),
@@ -94,8 +95,6 @@ def ensure_table(path: Folder, schema: pa.Schema, partition_by: Sequence[str]) -
                 configuration=CONFIGURATION,
                 storage_options=options_of(path),
             )
-    except LakeError:
-        raise
     except (DeltaError, OSError) as err:
         raise LakeError(
             path.name, f"cannot be made ({in_short(err)})", "Free space or fix rights."

@@ -1,9 +1,10 @@
 """Garbage collection in the lake: data files of table versions that nothing refers to."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import unquote
 
 from deltalake import DeltaTable
@@ -129,7 +130,7 @@ def _vacuum(
 
     try:
         # A file that is gone is named again as long as the log says that it was removed.
-        sizes = {file: size for file in vacuum(dry_run=True) if (size := _size(path, file)) >= 0}
+        sizes = _sizes(path, vacuum(dry_run=True))
         if sizes and not only_plan:  # it commits even where there is nothing to remove
             vacuum(dry_run=False)
     except (DeltaError, OSError) as err:
@@ -141,16 +142,21 @@ def _vacuum(
     return Vacuumed(place, sorted(sizes), sum(sizes.values()), len(older))
 
 
-def _size(path: Folder, file: str) -> int:
-    """Return the size of a file in bytes, -1 if it is gone."""
-    for name in (file, unquote(file)):
-        if isinstance(path, S3Folder):
-            size = path.size_of(name)
+def _sizes(path: Folder, files: Sequence[str]) -> dict[str, int]:
+    """Return the sizes in bytes of those of the table's files that are there."""
+    there = path.list_files() if isinstance(path, S3Folder) else None
+    found = {}
+    for file in files:
+        for name in (file, unquote(file)):
+            size = there.get(name) if there is not None else _size(path, name)
             if size is not None:
-                return size
-            continue
-        try:
-            return (path / name).stat().st_size
-        except OSError:
-            continue
-    return -1
+                found[file] = size
+                break
+    return found
+
+
+def _size(path: Folder, name: str) -> int | None:
+    try:
+        return Path(str(path), name).stat().st_size
+    except OSError:
+        return None

@@ -60,17 +60,13 @@ def write_part(
                 for batch in batches:
                     writer.write_batch(batch.select(stored))
             metadata, size = pq.read_metadata(path), path.stat().st_size
-    except LakeError:
+    except BaseException as err:
         remove_part(table, within)
-        raise
-    except OSError as err:
-        remove_part(table, within)
+        if isinstance(err, LakeError) or not isinstance(err, OSError):
+            raise
         raise LakeError(
             table.name, f"its predictions cannot be written ({err.strerror})", "Free space."
         ) from err
-    except BaseException:
-        remove_part(table, within)
-        raise
     return PartFile(within, size, metadata.num_rows, describe(metadata, stored))
 
 

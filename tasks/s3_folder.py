@@ -65,23 +65,6 @@ class S3Folder:
                 for found in page.get("CommonPrefixes", ())
             )
 
-    def size_of(self, name: str) -> int | None:
-        """Return the bytes of an object under it, None where there is none.
-
-        Raises:
-            LakeError: the bucket cannot be read.
-        """
-        from botocore.exceptions import ClientError
-
-        with self._in_words():
-            try:
-                found = self._client.head_object(Bucket=self.bucket, Key=self._under(name))
-            except ClientError as err:
-                if status_of(err) != 404:
-                    raise
-                return None
-        return int(found["ContentLength"])
-
     def fetch(self, name: str, path: Path) -> None:
         """Copy an object under it to ``path``.
 
@@ -125,8 +108,8 @@ class S3Folder:
             for name in names:
                 self._client.delete_object(Bucket=self.bucket, Key=self._under(name))
 
-    def list_files(self) -> list[str]:
-        """Return the names of all objects under it, at any depth.
+    def list_files(self) -> dict[str, int]:
+        """Return the names of all objects under it, at any depth, with their sizes in bytes.
 
         Raises:
             LakeError: the bucket cannot be listed.
@@ -136,11 +119,11 @@ class S3Folder:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=prefix
             )
-            return [
-                found["Key"].removeprefix(prefix)
+            return {
+                found["Key"].removeprefix(prefix): int(found["Size"])
                 for page in pages
                 for found in page.get("Contents", ())
-            ]
+            }
 
     @property
     def _client(self) -> Any:

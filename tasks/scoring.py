@@ -1,7 +1,7 @@
 """Scoring partitions: claim, stream through the model's process, commit once, record, tear down."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -27,7 +27,6 @@ from registry.runs import (
 from tasks.bundle import Bundle
 from tasks.chunking import Claimed, cut_chunks, score_together
 from tasks.claims import Tried, claim_day, record, refuse_retired, settle_earlier
-from tasks.commit import commit_partition
 from tasks.environments import built_environment, interpreter, sweep_scratch
 from tasks.errors import (
     EnvironmentBuildError,
@@ -41,11 +40,10 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.joined_inputs import choose_inputs, list_empty, say_changes
 from tasks.logs import about, note
-from tasks.metering import Meter
-from tasks.process import Room, scoring_child
+from tasks.process import Room
 from tasks.profiles import Profile
-from tasks.runner import Child
 from tasks.sandbox import Tier
+from tasks.scoring_children import ScoringChildren
 from tasks.sharding import Crew, ShardWorker
 from tasks.wheelhouse import Wheelhouse
 
@@ -196,7 +194,7 @@ def _score_whole(
     ) as environment:
         reach("score: environment built")
         room = Room(home, environment, tier)
-        with _Children(registry, room, job) as children:
+        with ScoringChildren(registry, room, job) as children:
             for chunk in cut_chunks(days, _count_rows(registry, job, days)):
                 done = _score_chunk(registry, home, tier, job, chunk, children, runs)
                 for result in done:
@@ -310,54 +308,6 @@ class Worker(Protocol):
         """End what is under way after ``error``."""
 
 
-class _Children:
-    """The child of a job, started when first needed and again after it failed."""
-
-    def __init__(self, registry: Registry, room: Room, job: Job) -> None:
-        self._registry, self._room, self._job = registry, room, job
-        self._stack = ExitStack()
-        self._child: Child | None = None
-        self._meter = Meter()
-
-    def __enter__(self) -> "_Children":
-        return self
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self._stack.__exit__(kind, error, trace)
-
-    def begin(self) -> None:
-        """Begin a day."""
-        self._meter.begin()
-
-    def commit(self, run: Run, partition: Ingest) -> tuple[int, Profile]:
-        """Stream the day through the child."""
-        return commit_partition(
-            self._registry, self._room.home, self._job, run, partition, self.child()
-        )
-
-    def child(self) -> Child:
-        """Return the child, which is started if there is none, and measured."""
-        if self._child is None:
-            bundle = self._job.bundle
-            self._child = self._stack.enter_context(
-                scoring_child(self._room, bundle.folder, bundle.artifact)
-            )
-        self._meter.watch(self._child)
-        return self._child
-
-    def measure(self) -> dict[str, Any]:
-        """Return what the day has used."""
-        return self._meter.read(self._room.environment)
-
-    def drop(self, error: BaseException) -> None:
-        """End the child after ``error``; the next day gets a new one."""
-        stack, self._stack, self._child = self._stack, ExitStack(), None
-        try:
-            stack.__exit__(type(error), error, error.__traceback__)
-        except StepError:
-            return  # how it ended after failing adds nothing to why it failed
-
-
 def _score_day(
     registry: Registry,
     home: Home,
@@ -394,7 +344,7 @@ def _score_chunk(
     tier: Tier,
     job: Job,
     days: Sequence[date],
-    children: "_Children",
+    children: ScoringChildren,
     runs: list[Run],
 ) -> list[DayScored]:
     if len(days) == 1:

@@ -159,7 +159,7 @@ def test_a_lake_that_is_gone_is_not_begun_anew(
 ) -> None:
     bring_in(fresh, flights, validator, registry)
     shutil.rmtree(local(fresh.lake))
-    with pytest.raises(LakeError, match=r"there is none at .* on record are 2013-01-01 to .*LAKE"):
+    with pytest.raises(LakeError, match=r"there is none at .*, on record are 2013-01-01 to .*LAKE"):
         bring_in(fresh, flights, validator, registry)
     assert not local(fresh.lake).exists()
 

@@ -19,9 +19,10 @@ import pytest
 from registry import Registry
 from registry.audit import audit
 from registry.errors import ConflictError, UnknownPartitionError
+from registry.events import list_events
 from registry.failpoints import NAMES, VARIABLE
 from registry.ingests import get_partition
-from registry.releases import list_releases
+from registry.releases import KIND
 from tasks import __file__ as package
 from tasks import lake
 from tasks.admission import commit_days
@@ -137,7 +138,7 @@ def test_the_release_is_an_event_with_the_digests_before_and_after(
     rows = [corrected(fresh, 2, distance=700), corrected(fresh, 3, distance=700, hour=25)]
     done = release_rows(fresh, flights, rows, "operations")
     with registry.read() as session:
-        (event,) = list_releases(session, "flights")
+        (event,) = list_events(session, None, KIND)
         now = get_partition(session, "flights", DAY)
     assert event.facts() == {
         "dataset": "flights",
@@ -335,7 +336,7 @@ def test_a_kill_at_any_moment_and_the_release_again_equal_no_kill(
     assert accepted_flights(fresh, flights) == [n for n in range(1, ROWS + 1) if n != 4]
     with registry.read() as session:
         now = get_partition(session, "flights", DAY)
-        events = list_releases(session, "flights")
+        events = list_events(session, None, KIND)
     assert (now.accepted, now.quarantined) == (99, 1)
     assert [event.facts()["after"] for event in events] == [now.partition_digest]
     assert bring_in().note == KEPT
