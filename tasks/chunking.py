@@ -26,7 +26,7 @@ from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.joined_inputs import read_joined
-from tasks.logs import note
+from tasks.logs import about, note
 from tasks.part_file import PartFile, as_action, remove_part, write_part
 from tasks.prediction_stream import PredictionStream, check_complete, stream_input
 from tasks.profiles import Profile
@@ -87,7 +87,8 @@ def score_together(
     began, cpu_began = time.perf_counter(), time.process_time()
     scoring = _Scoring(registry, home, job)
     try:
-        tried = [scoring.try_day(one, worker) for one in claimed]
+        with about():  # what is noted of a day holds for no line after the days
+            tried = [scoring.try_day(one, worker) for one in claimed]
         written = [one for one in tried if one.error is None]
         landed = scoring.commit(written) if written else {}
     except BaseException:
