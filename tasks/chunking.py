@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any, Protocol
+from threading import Lock
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -31,28 +31,13 @@ from tasks.part_file import PartFile, as_action, remove_part, write_part
 from tasks.prediction_stream import PredictionStream, check_complete, stream_input
 from tasks.profiles import Profile
 from tasks.runner import Child
+from tasks.scoring_children import ScoringChild, ScoringChildren
 
 # What is lost at most when a process dies, and how long somebody waits who wants it to stop.
 MOST_DAYS = 28
 MOST_ROWS = 500_000
 
 Claimed = tuple[Run, Ingest]
-
-
-class Worker(Protocol):
-    """Who predicts, and measures what that takes."""
-
-    def begin(self) -> None:
-        """Begin a day."""
-
-    def child(self) -> Child:
-        """Return the model's process, started where there is none."""
-
-    def measure(self) -> dict[str, Any]:
-        """Return what the day has used."""
-
-    def drop(self, error: BaseException) -> None:
-        """End the process after ``error``."""
 
 
 def cut_chunks(days: Sequence[date], rows: Mapping[date, int]) -> Iterator[list[date]]:
@@ -78,7 +63,11 @@ def cut_chunks(days: Sequence[date], rows: Mapping[date, int]) -> Iterator[list[
 
 
 def score_together(
-    registry: Registry, home: Home, job: Job, claimed: Sequence[Claimed], worker: Worker
+    registry: Registry,
+    home: Home,
+    job: Job,
+    claimed: Sequence[Claimed],
+    children: ScoringChildren,
 ) -> list[Tried]:
     """Score claimed days into one commit; return what came of each, in order.
 
@@ -88,7 +77,7 @@ def score_together(
     scoring = _Scoring(registry, home, job)
     try:
         with about():  # what is noted of a day holds for no line after the days
-            tried = [scoring.try_day(one, worker) for one in claimed]
+            tried = children.each(scoring.try_day, claimed)
         written = [one for one in tried if one.error is None]
         landed = scoring.commit(written) if written else {}
     except BaseException:
@@ -100,14 +89,18 @@ def score_together(
 
 
 def _share_out(tried: Sequence[Tried], wall_s: float, cpu_s: float) -> list[Tried]:
-    """Add to each day its part of what was done for all of them: the commit."""
-    shared = {"wall_s": wall_s, "parent_cpu_s": cpu_s}
-    rest = {
-        name: max(0.0, whole - sum(one.used[name] for one in tried)) / len(tried)
-        for name, whole in shared.items()
-    }
+    """Add to each day its part of what was done for all of them: the commit.
+
+    Days that were scored at once each saw the processor time of all.
+    """
+    shares = []
+    for name, whole in {"wall_s": wall_s, "parent_cpu_s": cpu_s}.items():
+        own = sum(one.used[name] for one in tried)
+        rest = max(0.0, whole - own) / len(tried)
+        part = min(1.0, whole / own) if own else 1.0
+        shares.append((name, part, rest))
     return [
-        replace(one, used=one.used | {n: round(one.used[n] + s, 4) for n, s in rest.items()})
+        replace(one, used=one.used | {n: round(one.used[n] * p + r, 4) for n, p, r in shares})
         for one in tried
     ]
 
@@ -120,25 +113,26 @@ class _Scoring:
         self._path = lake.predictions_path(home.lake, job.bundle.spec.name)
         self._inputs: dict[int, DeltaTable] = {}  # by version: days often came in together
         self._files: dict[str, PartFile] = {}  # by run
+        self._lock = Lock()  # days may be tried at once
+        self._made = False  # whether there is a table
         self._asked = False  # whether a commit was tried, of which only the table knows
 
-    def try_day(self, one: Claimed, worker: Worker) -> Tried:
+    def try_day(self, one: Claimed, child: ScoringChild) -> Tried:
         """Write the day's predictions to a file that no commit names yet."""
         run, partition = one
         note(date=run.date, run=run.id)
-        worker.begin()
+        child.begin()
         try:
-            profile = self._write(run, partition, worker.child())
+            profile = self._write(run, partition, child.process())
         except Exception as err:
-            used = worker.measure()
-            worker.drop(err)
+            used = child.measure()
+            child.drop(err)
             return Tried(run, partition, used, error=err)
-        return Tried(run, partition, worker.measure(), profile=profile)
+        return Tried(run, partition, child.measure(), profile=profile)
 
     def _write(self, run: Run, partition: Ingest, child: Child) -> Profile:
         job, home = self._job, self._home
-        if not self._files:
-            lake.ensure_table(self._path, job.schema, self._columns)
+        self._make_table()
         joined = None
         if job.joins:
             with self._registry.read() as session:
@@ -155,11 +149,18 @@ class _Scoring:
         )
         return stream.profile()
 
+    def _make_table(self) -> None:
+        with self._lock:
+            if not self._made:
+                lake.ensure_table(self._path, self._job.schema, self._columns)
+            self._made = True
+
     def _input(self, run: Run) -> DeltaTable:
-        if run.table_version not in self._inputs:
-            path = lake.accepted_path(self._home.lake, run.dataset)
-            self._inputs[run.table_version] = lake.open_table(path, run.table_version)
-        return self._inputs[run.table_version]
+        with self._lock:
+            if run.table_version not in self._inputs:
+                path = lake.accepted_path(self._home.lake, run.dataset)
+                self._inputs[run.table_version] = lake.open_table(path, run.table_version)
+            return self._inputs[run.table_version]
 
     def commit(self, written: Sequence[Tried]) -> dict[str, Tried]:
         """Commit what was written; return what came of each day, by its run."""

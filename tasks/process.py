@@ -53,16 +53,23 @@ class Room:
 
 @contextmanager
 def scoring_child(
-    room: Room, folder: ModelFolder, artifact: Mapping[str, bytes]
+    room: Room, folder: ModelFolder, artifact: Mapping[str, bytes], place: str = ""
 ) -> Iterator[Child]:
     """Give a child that holds the trained model; end it in every case.
+
+    Args:
+        room: where it runs.
+        folder: of the model.
+        artifact: what training saved, path -> content.
+        place: a folder of the room's that is its own, so that others may run beside it.
 
     Raises:
         ChildError: it did not end cleanly.
         EnvironmentBuildError: this machine lacks the program its command names.
     """
     command = folder.spec.command
-    desk = Desk(room.environment.folder, command=command)
+    desk = Desk(room.environment.folder / place, command=command)
+    (desk.base / "work").mkdir(parents=True, exist_ok=True)
     trained = {ARTIFACT + path: data for path, data in artifact.items()}
     if command:
         require_program(folder.spec.name, command)

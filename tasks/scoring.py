@@ -43,7 +43,7 @@ from tasks.logs import about, note
 from tasks.process import Room
 from tasks.profiles import Profile
 from tasks.sandbox import Tier
-from tasks.scoring_children import ScoringChildren
+from tasks.scoring_children import ScoringChild, ScoringChildren
 from tasks.sharding import Crew, ShardWorker
 from tasks.wheelhouse import Wheelhouse
 
@@ -87,7 +87,7 @@ def score_days(
     crew: Crew | None = None,
     go_on: Callable[[Sequence[DayScored]], bool] = lambda done: True,
 ) -> list[DayScored]:
-    """Score ``days`` with one environment and one child, oldest first; some share a commit.
+    """Score ``days`` in one environment, oldest first; some share a commit.
 
     A day that shows this version's predictions from the same rows already is left as it is. A
     day that fails does not stop the others. A day that is big enough to be cut, or that two
@@ -130,7 +130,8 @@ def score_days(
     with about():  # what is noted of a day holds for no line after the days
         try:
             if whole:
-                results += _score_whole(registry, home, tier, job, whole, say, go_on)
+                at_once = min(len(whole), crew.rules.days_at_once if crew else 1)
+                results += _score_whole(registry, home, tier, job, whole, at_once, say, go_on)
         except EnvironmentBuildError as err:
             for day in whole:
                 _record_unbuilt(registry, home, tier, job, day, err)
@@ -182,6 +183,7 @@ def _score_whole(
     tier: Tier,
     job: Job,
     days: Sequence[date],
+    at_once: int,
     say: Callable[[str], None],
     go_on: Callable[[Sequence[DayScored]], bool],
 ) -> list[DayScored]:
@@ -194,7 +196,7 @@ def _score_whole(
     ) as environment:
         reach("score: environment built")
         room = Room(home, environment, tier)
-        with ScoringChildren(registry, room, job) as children:
+        with ScoringChildren(registry, room, job, at_once) as children:
             for chunk in cut_chunks(days, _count_rows(registry, job, days)):
                 done = _score_chunk(registry, home, tier, job, chunk, children, runs)
                 for result in done:
@@ -348,7 +350,11 @@ def _score_chunk(
     runs: list[Run],
 ) -> list[DayScored]:
     if len(days) == 1:
-        return [_score_day(registry, home, tier, job, days[0], children, runs)]
+
+        def act(day: date, child: ScoringChild) -> DayScored:
+            return _score_day(registry, home, tier, job, day, child, runs)
+
+        return children.each(act, days)
     note(version=job.bundle.version.number, date=None, run=None)
     settle_earlier(registry, home, job, days)
     claimed, refused = _claim(registry, home, tier, job, days)

@@ -1,7 +1,12 @@
-"""The child that scores a job's days one after the other, and what each of them uses."""
+"""The children that score a job's days, one or several at once, and what each day uses."""
 
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 from registry import Registry
 from registry.ingests import Ingest
@@ -14,17 +19,28 @@ from tasks.process import Room, scoring_child
 from tasks.profiles import Profile
 from tasks.runner import Child
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
-class ScoringChildren:
-    """The child of a job, started when first needed and again after it failed."""
 
-    def __init__(self, registry: Registry, room: Room, job: Job) -> None:
-        self._registry, self._room, self._job = registry, room, job
+class ScoringChild:
+    """A child of a job, started when first needed and again after it failed."""
+
+    def __init__(self, registry: Registry, room: Room, job: Job, place: str = "") -> None:
+        """Start nothing yet.
+
+        Args:
+            registry: the registry.
+            room: where the child runs.
+            job: what it predicts.
+            place: a folder of the room's, for one that runs beside others.
+        """
+        self._registry, self._room, self._job, self._place = registry, room, job, place
         self._stack = ExitStack()
         self._child: Child | None = None
         self._meter = Meter()
 
-    def __enter__(self) -> "ScoringChildren":
+    def __enter__(self) -> "ScoringChild":
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -37,15 +53,15 @@ class ScoringChildren:
     def commit(self, run: Run, partition: Ingest) -> tuple[int, Profile]:
         """Stream the day through the child."""
         return commit_partition(
-            self._registry, self._room.home, self._job, run, partition, self.child()
+            self._registry, self._room.home, self._job, run, partition, self.process()
         )
 
-    def child(self) -> Child:
-        """Return the child, which is started if there is none, and measured."""
+    def process(self) -> Child:
+        """Return the model's process, which is started if there is none, and measured."""
         if self._child is None:
             bundle = self._job.bundle
             self._child = self._stack.enter_context(
-                scoring_child(self._room, bundle.folder, bundle.artifact)
+                scoring_child(self._room, bundle.folder, bundle.artifact, self._place)
             )
         self._meter.watch(self._child)
         return self._child
@@ -61,3 +77,69 @@ class ScoringChildren:
             stack.__exit__(type(error), error, error.__traceback__)
         except StepError:
             return  # how it ended after failing adds nothing to why it failed
+
+
+class ScoringChildren:
+    """The child of a job, or several that score days at once.
+
+    Of several each has a thread of its own, which lives as long as it does: the sandbox ends a
+    child with the thread that opened it.
+    """
+
+    def __init__(self, registry: Registry, room: Room, job: Job, count: int = 1) -> None:
+        places = [f"child-{n}" for n in range(count)] if count > 1 else [""]
+        self._children = [ScoringChild(registry, room, job, place) for place in places]
+        self._threads = [ThreadPoolExecutor(1, "scoring") for _ in places if count > 1]
+
+    def __enter__(self) -> "ScoringChildren":
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        left = (kind, error, trace)
+        if not self._threads:
+            self._children[0].__exit__(*left)
+        with ExitStack() as stack:  # one after the other, and each though another one fails
+            for child, thread in zip(self._children, self._threads, strict=False):
+                stack.callback(_close, child, thread, left)
+
+    def each(self, act: Callable[[Given, ScoringChild], Made], days: Sequence[Given]) -> list[Made]:
+        """Return what ``act`` makes of each of the days, in order; a free child takes the next."""
+        if not self._threads:
+            return [act(day, self._children[0]) for day in days]
+        left: SimpleQueue[tuple[int, Given]] = SimpleQueue()
+        for numbered in enumerate(days):
+            left.put(numbered)
+        stop = threading.Event()
+
+        def work(child: ScoringChild) -> dict[int, Made]:
+            made: dict[int, Made] = {}
+            while not stop.is_set():
+                try:
+                    place, day = left.get_nowait()
+                except Empty:
+                    break
+                made[place] = act(day, child)
+            return made
+
+        futures = [
+            thread.submit(copy_context().run, work, child)
+            for child, thread in zip(self._children, self._threads, strict=True)
+        ]
+        try:
+            made = _gather(futures)
+        except BaseException as err:  # Ctrl-C: no day more, and what is under way ends now
+            stop.set()
+            for child in self._children:
+                child.drop(err)
+            raise
+        return [made[place] for place in range(len(days))]
+
+
+def _gather(futures: Sequence[Future[dict[int, Made]]]) -> dict[int, Made]:
+    return {place: made for future in futures for place, made in future.result().items()}
+
+
+def _close(child: ScoringChild, thread: ThreadPoolExecutor, left: tuple[Any, Any, Any]) -> None:
+    """End the child in its own thread, and the thread."""
+    with thread:
+        thread.submit(child.__exit__, *left).result()

@@ -1,4 +1,4 @@
-"""How big partitions are scored: the ``[scoring]`` table of the factory's policy."""
+"""How many score at once: the ``[scoring]`` table of the factory's policy."""
 
 import os
 import tomllib
@@ -15,7 +15,7 @@ MAX_WORKERS = 1024
 
 @dataclass(frozen=True)
 class ScoringRules:
-    """Who scores the shards of a big partition.
+    """Who scores the shards of a big partition, and how many small ones are scored at once.
 
     It decides about speed alone, so it is no part of what approvals are given under.
     """
@@ -24,6 +24,7 @@ class ScoringRules:
     address: str = ""  # of a Dask scheduler; empty: a cluster on this machine
     workers: int = 1  # how many shards at once
     shard_rows: int = SHARD_ROWS  # the least rows of a shard
+    days_at_once: int = 1  # of those that are not cut; each has a child
 
     def shards(self, rows: int) -> int:
         """Return into how many shards a partition of ``rows`` is cut: 1 for not at all."""
@@ -52,7 +53,7 @@ def parse_rules(where: str, table: object) -> ScoringRules:
     """
     if not isinstance(table, Mapping):
         raise PolicyError(where, f"[scoring] is {table!r}", "Expected a table.")
-    known = {"task_runner", "address", "workers", "shard_rows"}
+    known = {"task_runner", "address", "workers", "shard_rows", "days_at_once"}
     for key in set(table) - known:
         problem = f"unknown key of [scoring] {key!r}"
         raise PolicyError(where, problem, f"Known: {', '.join(sorted(known))}.")
@@ -67,7 +68,9 @@ def parse_rules(where: str, table: object) -> ScoringRules:
     _check_number(where, "workers", workers, MAX_WORKERS)
     shard_rows = table.get("shard_rows", SHARD_ROWS)
     _check_number(where, "shard_rows", shard_rows, 2**40)
-    return ScoringRules(runner, address, workers, shard_rows)
+    days_at_once = table.get("days_at_once", 1)
+    _check_number(where, "days_at_once", days_at_once, MAX_WORKERS)
+    return ScoringRules(runner, address, workers, shard_rows, days_at_once)
 
 
 def _check_number(where: str, name: str, value: object, largest: int) -> None:

@@ -25,11 +25,10 @@ from tasks.environments import built_environment
 from tasks.errors import SupersededError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.metering import Meter
-from tasks.process import Room, scoring_child
-from tasks.runner import Child
+from tasks.process import Room
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored
+from tasks.scoring_children import ScoringChildren
 from tests.tasks.conftest import MODEL, ROWS
 
 FIRST = date(2013, 1, 14)
@@ -177,39 +176,14 @@ def test_killed_at_any_step_of_a_shared_commit_and_run_again(
         assert rows["run_id"].unique().to_pylist() == [shown[day].id]
 
 
-class OneChild:
-    """A worker with a child that is there already."""
-
-    def __init__(self, child: Child) -> None:
-        self._child, self._meter = child, Meter()
-
-    def begin(self) -> None:
-        """Begin a day."""
-        self._meter.begin()
-
-    def child(self) -> Child:
-        """Return the child."""
-        self._meter.watch(self._child)
-        return self._child
-
-    def measure(self) -> dict[str, Any]:
-        """Return what the day has used."""
-        return self._meter.read(None)
-
-    def drop(self, error: BaseException) -> None:
-        """Fail the test: no day is to fail."""
-        raise error
-
-
 @contextmanager
-def one_child(home: Home, tier: Tier, job: Job) -> Iterator[OneChild]:
-    """Give a worker for the job."""
-    bundle = job.bundle
-    with (
-        built_environment(home.scratch, MODEL, bundle.lock, walled=tier.walled) as environment,
-        scoring_child(Room(home, environment, tier), bundle.folder, bundle.artifact) as child,
-    ):
-        yield OneChild(child)
+def children_of(registry: Registry, home: Home, tier: Tier, job: Job) -> Iterator[ScoringChildren]:
+    """Give the child for the job."""
+    lock = job.bundle.lock
+    with built_environment(home.scratch, MODEL, lock, walled=tier.walled) as environment:
+        room = Room(home, environment, tier)
+        with ScoringChildren(registry, room, job) as children:
+            yield children
 
 
 def test_a_day_that_somebody_claimed_meanwhile_is_left_to_them(
@@ -218,8 +192,8 @@ def test_a_day_that_somebody_claimed_meanwhile_is_left_to_them(
     with registry.write() as session:
         claimed = [claim_day(session, tier, job, day) for day in TOGETHER]
         claim_day(session, tier, job, TOGETHER[0])
-    with one_child(home, tier, job) as worker:
-        late, done = score_together(registry, home, job, claimed, worker)
+    with children_of(registry, home, tier, job) as children:
+        late, done = score_together(registry, home, job, claimed, children)
     assert isinstance(late.error, SupersededError)
     assert done.error is None
     assert [rows_of(home, job, day).num_rows for day in TOGETHER] == [0, ROWS]
@@ -234,10 +208,10 @@ def test_of_two_that_began_with_the_same_claims_the_second_commits_nothing(
 ) -> None:
     with registry.write() as session:
         claimed = [claim_day(session, tier, job, day) for day in TOGETHER]
-    with one_child(home, tier, job) as worker:
-        first = score_together(registry, home, job, claimed, worker)
+    with children_of(registry, home, tier, job) as children:
+        first = score_together(registry, home, job, claimed, children)
         version = commits_of(home)[0]["version"]
-        second = score_together(registry, home, job, claimed, worker)
+        second = score_together(registry, home, job, claimed, children)
     assert [one.error for one in first] == [None, None]
     assert all(isinstance(one.error, SupersededError) for one in second)
     assert commits_of(home)[0]["version"] == version

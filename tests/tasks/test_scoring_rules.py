@@ -1,4 +1,4 @@
-"""The ``[scoring]`` table: what it may say, and into how many shards it has a day cut."""
+"""The ``[scoring]`` table: what it may say, how many score at once, in how many shards a day."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,10 @@ def test_a_cluster_is_named_by_its_address() -> None:
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ({"worker": 2}, "unknown key of [scoring] 'worker'. Known: address, shard_rows, task_"),
+        (
+            {"worker": 2},
+            "unknown key of [scoring] 'worker'. Known: address, days_at_once, shard_rows, ",
+        ),
         ({"task_runner": "ray"}, "task_runner 'ray'"),
         ({"task_runner": ["dask"]}, "task_runner ['dask']"),
         ({"address": "tcp://here:8786"}, 'beside task_runner = "dask"'),
@@ -39,6 +42,7 @@ def test_a_cluster_is_named_by_its_address() -> None:
         ({"workers": True}, "workers True"),
         ({"workers": "2"}, "workers '2'"),
         ({"shard_rows": 0}, "shard_rows 0"),
+        ({"days_at_once": 0}, "days_at_once 0"),
         ({"shard_rows": 1.5}, "shard_rows 1.5"),
     ],
 )
