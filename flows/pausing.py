@@ -25,6 +25,12 @@ def run_pause(model: str, as_json: bool) -> None:
     api = _known_server()
     found = _backfills(api, model, RUNNING)
     if not found:
+        if paused := _backfills(api, model, PAUSED):
+            raise NothingToDoError(
+                f"Pausing backfills of {model!r}",
+                f"{paused[0]['name']} is paused already, and none is running",
+                f"'pilotline resume {model}' lets it go on.",
+            )
         raise NothingToDoError(
             f"Pausing backfills of {model!r}",
             "none is running at the Prefect server",

@@ -9,51 +9,14 @@ from deltalake.exceptions import DeltaError
 from registry import Registry
 from registry.errors import VersionUnfitError
 from registry.failpoints import reach
-from registry.ingests import Ingest
-from registry.runs import Run, holds_claim, inputs_of, versions_of
+from registry.runs import Run, holds_claim, versions_of
 from registry.versions import model_of, standing_of
 from tasks import lake
 from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.joined_inputs import read_joined
-from tasks.prediction_stream import PredictionStream, check_complete, stream_input
-from tasks.profiles import Profile
-from tasks.runner import Child
 
 COMMIT_TRIES = 3  # when another partition of the same table was committed meanwhile
-
-
-def commit_partition(
-    registry: Registry, home: Home, job: Job, run: Run, partition: Ingest, child: Child
-) -> tuple[int, Profile]:
-    """Stream the partition through the child into one commit; return its version and profile."""
-    predicate = f"variant = '{job.variant}' and {lake.on_day(job.date_column, run.date)}"
-    stream: PredictionStream | None = None
-    with registry.read() as session:
-        reads = inputs_of(session, [run.id])
-    joined = read_joined(registry, home, job.joins, reads, job.date_column)
-
-    def last_look(rows: int) -> None:
-        check_complete(run, partition, rows)
-        refuse_late(registry, run)
-
-    def commit(table: DeltaTable, transaction: tuple[str, int]) -> int:
-        nonlocal stream
-        rows = stream_input(home, job, run, partition, joined)
-        stream = PredictionStream(job, run, child, job.bundle, rows, last_look)
-        try:
-            return lake.replace_partition(
-                table, stream.reader(), predicate, {"run": run.id}, transaction
-            )
-        except DeltaError as err:
-            if stream.error is not None:
-                raise stream.error from err
-            raise
-
-    version = commit_once(registry, home, job, run, commit)
-    assert stream is not None, "the commit made it"
-    return version, stream.profile()
 
 
 def commit_once(

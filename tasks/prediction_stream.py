@@ -50,11 +50,6 @@ class PredictionStream:
         self._keys: queue.SimpleQueue[pa.RecordBatch] = queue.SimpleQueue()
         # Features are profiled by the thread that feeds, predictions by the one that reads.
         self._features, self._predictions = ProfileFold(), ProfileFold()
-        self.error: BaseException | None = None
-
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the finished rows; its last act is the check that they are complete."""
-        return pa.RecordBatchReader.from_batches(self._job.schema, self.batches())
 
     def profile(self) -> Profile:
         """Return the profile of inputs and predictions together."""
@@ -66,28 +61,20 @@ class PredictionStream:
         spec = self._bundle.spec
         features = pa.schema([self._job.read_schema.field(name) for name in spec.features])
         rows = 0
-        try:
-            outputs = output_schema(spec.predictions)
-            for predicted in self._child.score(self._input(), features, outputs):
-                refuse_not_finite(spec.name, predicted, self._child.log_tail())
-                keys = self._keys.get_nowait()
-                if keys.num_rows != predicted.num_rows:
-                    raise ChildError(
-                        spec.name,
-                        f"gave {predicted.num_rows} rows for {keys.num_rows}",
-                        self._child.log_tail(),
-                    )
-                rows += predicted.num_rows
-                yield self._finish(keys, predicted)
-            self._last_look(rows)
-            reach("score: predicted")
-        except GeneratorExit:  # nobody wants the rest
-            raise
-        except BaseException as err:
-            # The library wraps it, Ctrl-C too, which would then be tried again: the caller wants
-            # the original.
-            self.error = err
-            raise
+        outputs = output_schema(spec.predictions)
+        for predicted in self._child.score(self._input(), features, outputs):
+            refuse_not_finite(spec.name, predicted, self._child.log_tail())
+            keys = self._keys.get_nowait()
+            if keys.num_rows != predicted.num_rows:
+                raise ChildError(
+                    spec.name,
+                    f"gave {predicted.num_rows} rows for {keys.num_rows}",
+                    self._child.log_tail(),
+                )
+            rows += predicted.num_rows
+            yield self._finish(keys, predicted)
+        self._last_look(rows)
+        reach("score: predicted")
 
     def _input(self) -> Iterator[pa.RecordBatch]:
         profiled, fed = list(self._job.bundle.spec.features), list(self._bundle.spec.features)

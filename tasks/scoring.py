@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from registry import Registry
 from registry.errors import VersionUnfitError
 from registry.failpoints import reach
-from registry.ingests import Ingest, get_partition, list_partitions
+from registry.ingests import get_partition, list_partitions
 from registry.runs import (
     Ending,
     InputRead,
@@ -41,9 +41,8 @@ from tasks.job import Job
 from tasks.joined_inputs import choose_inputs, list_empty, say_changes
 from tasks.logs import about, note
 from tasks.process import Room
-from tasks.profiles import Profile
 from tasks.sandbox import Tier
-from tasks.scoring_children import ScoringChild, ScoringChildren
+from tasks.scoring_children import ScoringChildren
 from tasks.sharding import Crew, ShardWorker
 from tasks.wheelhouse import Wheelhouse
 
@@ -196,7 +195,7 @@ def _score_whole(
     ) as environment:
         reach("score: environment built")
         room = Room(home, environment, tier)
-        with ScoringChildren(registry, room, job, at_once) as children:
+        with ScoringChildren(room, job, at_once) as children:
             for chunk in cut_chunks(days, _count_rows(registry, job, days)):
                 done = _score_chunk(registry, home, tier, job, chunk, children, runs)
                 for result in done:
@@ -294,29 +293,13 @@ def check_interpreter(bundle: Bundle) -> None:
         )
 
 
-class Worker(Protocol):
-    """Who brings one partition after the other into the table of predictions."""
-
-    def begin(self) -> None:
-        """Begin a day."""
-
-    def commit(self, run: Run, partition: Ingest) -> tuple[int, Profile]:
-        """Score and commit the day; return the table's version and the profile of all values."""
-
-    def measure(self) -> dict[str, Any]:
-        """Return what the day has used."""
-
-    def drop(self, error: BaseException) -> None:
-        """End what is under way after ``error``."""
-
-
 def _score_day(
     registry: Registry,
     home: Home,
     tier: Tier,
     job: Job,
     day: date,
-    worker: Worker,
+    worker: ShardWorker,
     runs: list[Run],
 ) -> DayScored:
     worker.begin()
@@ -349,12 +332,6 @@ def _score_chunk(
     children: ScoringChildren,
     runs: list[Run],
 ) -> list[DayScored]:
-    if len(days) == 1:
-
-        def act(day: date, child: ScoringChild) -> DayScored:
-            return _score_day(registry, home, tier, job, day, child, runs)
-
-        return children.each(act, days)
     note(version=job.bundle.version.number, date=None, run=None)
     settle_earlier(registry, home, job, days)
     claimed, refused = _claim(registry, home, tier, job, days)

@@ -8,15 +8,10 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from registry import Registry
-from registry.ingests import Ingest
-from registry.runs import Run
-from tasks.commit import commit_partition
 from tasks.errors import StepError
 from tasks.job import Job
 from tasks.metering import Meter
 from tasks.process import Room, scoring_child
-from tasks.profiles import Profile
 from tasks.runner import Child
 
 Given = TypeVar("Given")
@@ -26,16 +21,15 @@ Made = TypeVar("Made")
 class ScoringChild:
     """A child of a job, started when first needed and again after it failed."""
 
-    def __init__(self, registry: Registry, room: Room, job: Job, place: str = "") -> None:
+    def __init__(self, room: Room, job: Job, place: str = "") -> None:
         """Start nothing yet.
 
         Args:
-            registry: the registry.
             room: where the child runs.
             job: what it predicts.
             place: a folder of the room's, for one that runs beside others.
         """
-        self._registry, self._room, self._job, self._place = registry, room, job, place
+        self._room, self._job, self._place = room, job, place
         self._stack = ExitStack()
         self._child: Child | None = None
         self._meter = Meter()
@@ -49,12 +43,6 @@ class ScoringChild:
     def begin(self) -> None:
         """Begin a day."""
         self._meter.begin()
-
-    def commit(self, run: Run, partition: Ingest) -> tuple[int, Profile]:
-        """Stream the day through the child."""
-        return commit_partition(
-            self._registry, self._room.home, self._job, run, partition, self.process()
-        )
 
     def process(self) -> Child:
         """Return the model's process, which is started if there is none, and measured."""
@@ -86,9 +74,9 @@ class ScoringChildren:
     child with the thread that opened it.
     """
 
-    def __init__(self, registry: Registry, room: Room, job: Job, count: int = 1) -> None:
+    def __init__(self, room: Room, job: Job, count: int = 1) -> None:
         places = [f"child-{n}" for n in range(count)] if count > 1 else [""]
-        self._children = [ScoringChild(registry, room, job, place) for place in places]
+        self._children = [ScoringChild(room, job, place) for place in places]
         self._threads = [ThreadPoolExecutor(1, "scoring") for _ in places if count > 1]
 
     def __enter__(self) -> "ScoringChildren":

@@ -164,6 +164,10 @@ def test_a_suspended_run_ends_between_days_and_resumed_does_the_rest_once(desk: 
     assert 0 < len(before) < DAYS
     assert contents_of(desk.home)["scratch"] == []
 
+    again = run_pilotline(desk.home, "pause", MODEL, settings={"PREFECT_API_URL": desk.url})
+    assert again.status == 1
+    assert f"is paused already, and none is running. 'pilotline resume {MODEL}'" in again.err
+
     desk.command("resume", MODEL)
     assert desk.state(run)["name"] == "Resuming"
     assert desk.execute(run)["name"] == "Completed"

@@ -53,7 +53,7 @@ def test_a_version_that_is_too_slow_and_too_big_fails_with_its_figures(room: Roo
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_an_error_with_the_reason(room: Room) -> None:
-    body = "if len(data) > 60000: state['x'] = np.ones(2 << 27)"  # 2 GiB
+    body = "if len(data) > 20000: state['x'] = np.ones(2 << 27)"  # 2 GiB
     with pytest.raises(ChildError, match=r"Unable to allocate 2\.00 GiB"):
         measure_child(room, make_bundle(room.home, body, memory_mib=1024))
 

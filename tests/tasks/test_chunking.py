@@ -177,12 +177,12 @@ def test_killed_at_any_step_of_a_shared_commit_and_run_again(
 
 
 @contextmanager
-def children_of(registry: Registry, home: Home, tier: Tier, job: Job) -> Iterator[ScoringChildren]:
+def children_of(home: Home, tier: Tier, job: Job) -> Iterator[ScoringChildren]:
     """Give the child for the job."""
     lock = job.bundle.lock
     with built_environment(home.scratch, MODEL, lock, walled=tier.walled) as environment:
         room = Room(home, environment, tier)
-        with ScoringChildren(registry, room, job) as children:
+        with ScoringChildren(room, job) as children:
             yield children
 
 
@@ -192,7 +192,7 @@ def test_a_day_that_somebody_claimed_meanwhile_is_left_to_them(
     with registry.write() as session:
         claimed = [claim_day(session, tier, job, day) for day in TOGETHER]
         claim_day(session, tier, job, TOGETHER[0])
-    with children_of(registry, home, tier, job) as children:
+    with children_of(home, tier, job) as children:
         late, done = score_together(registry, home, job, claimed, children)
     assert isinstance(late.error, SupersededError)
     assert done.error is None
@@ -208,7 +208,7 @@ def test_of_two_that_began_with_the_same_claims_the_second_commits_nothing(
 ) -> None:
     with registry.write() as session:
         claimed = [claim_day(session, tier, job, day) for day in TOGETHER]
-    with children_of(registry, home, tier, job) as children:
+    with children_of(home, tier, job) as children:
         first = score_together(registry, home, job, claimed, children)
         version = commits_of(home)[0]["version"]
         second = score_together(registry, home, job, claimed, children)

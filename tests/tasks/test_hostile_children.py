@@ -19,8 +19,8 @@ from tasks.sandbox import Tier
 from tests.tasks.stage import Stage
 
 C = Tier("C", "asked for by the test")
-DEADLINE_S = 4.0  # its start counts, and the machine may be busy
-LATE = r"did not finish within its deadline of 4 s"
+DEADLINE_S = 6.0  # its start counts, and the machine may be busy
+LATE = r"did not finish within its deadline of 6 s"
 # Two processes, each in a session of its own, then the grandchild holds every pipe.
 DAEMON = (
     "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(600)\n    os._exit(0)\n"
@@ -71,12 +71,12 @@ return answer(data)
         ("if len(data) < 50_000: os._exit(0)\nreturn answer(data)", r"ended early"),
         (DAEMON + "time.sleep(600)", LATE),
         (DAEMON + "os._exit(0)", r"ended early"),
-        ("return answer(data).head(3)", r"predict gave 3 rows for 65536"),
-        ("return pd.concat([answer(data)] * 2)", r"predict gave 131072 rows for 65536"),
+        ("return answer(data).head(3)", r"predict gave 3 rows for 24576"),
+        ("return pd.concat([answer(data)] * 2)", r"predict gave 49152 rows for 24576"),
         ("return answer(data)[::-1]", r"predict changed the order of rows"),
         ("return answer(data).set_axis([0] * len(data))", r"predict changed the order of rows"),
-        (UNCHECKED.replace("ROWS", "3"), r"gave 3 rows for 65536"),
-        (UNCHECKED.replace("ROWS", "batch.num_rows + 1"), r"gave 65537 rows for 65536"),
+        (UNCHECKED.replace("ROWS", "3"), r"gave 3 rows for 24576"),
+        (UNCHECKED.replace("ROWS", "batch.num_rows + 1"), r"gave 24577 rows for 24576"),
     ],
 )  # fmt: skip
 def test_a_run_of_a_hostile_model_fails_in_words_and_nothing_is_left(

@@ -293,7 +293,7 @@ def test_the_profile_of_a_run_counts_every_batch_once(
 ) -> None:
     monkeypatch.setattr(
         "tasks.prediction_stream.BATCH_ROWS", 7
-    )  # fifteen batches; a real one has 65,536
+    )  # fifteen batches; a real one has 24,576
     (done,) = score(DAY)
     assert done.state == "succeeded"
     with registry.read() as session:

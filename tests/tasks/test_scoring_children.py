@@ -90,7 +90,7 @@ def predict(model, data):
 
 
 def test_a_free_child_takes_the_next_day_and_each_has_a_process_of_its_own(
-    registry: Registry, home: Home, tier: Tier, job: Job
+    home: Home, tier: Tier, job: Job
 ) -> None:
     both_at_work = threading.Barrier(AT_ONCE)
 
@@ -100,7 +100,7 @@ def test_a_free_child_takes_the_next_day_and_each_has_a_process_of_its_own(
             both_at_work.wait(60)
         return day, process, threading.get_ident()
 
-    made = run_at_children(registry, home, tier, job, act)
+    made = run_at_children(home, tier, job, act)
     assert [day for day, _, _ in made] == DAYS
     assert len({process for _, process, _ in made}) == AT_ONCE
     assert len({(process, thread) for _, process, thread in made}) == AT_ONCE
@@ -108,7 +108,7 @@ def test_a_free_child_takes_the_next_day_and_each_has_a_process_of_its_own(
 
 
 def test_interrupted_it_ends_its_children_and_takes_no_further_day(
-    registry: Registry, home: Home, tier: Tier, job: Job
+    home: Home, tier: Tier, job: Job
 ) -> None:
     begun: list[date] = []
     processes: list[int] = []
@@ -122,13 +122,12 @@ def test_interrupted_it_ends_its_children_and_takes_no_further_day(
         interrupted.wait(1)  # the day goes on a while when it comes
 
     with pytest.raises(KeyboardInterrupt):
-        run_at_children(registry, home, tier, job, act)
+        run_at_children(home, tier, job, act)
     assert sorted(begun) == DAYS[:AT_ONCE]
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
 
 
 def run_at_children(
-    registry: Registry,
     home: Home,
     tier: Tier,
     job: Job,
@@ -138,5 +137,5 @@ def run_at_children(
     lock = job.bundle.lock
     with built_environment(home.scratch, MODEL, lock, walled=tier.walled) as environment:
         room = Room(home, environment, tier)
-        with ScoringChildren(registry, room, job, AT_ONCE) as children:
+        with ScoringChildren(room, job, AT_ONCE) as children:
             return children.each(act, DAYS)
