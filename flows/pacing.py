@@ -40,6 +40,7 @@ class Pace:
         self.days = sum(day.state in TO_DO for day in plan)
         self.done: dict[date, DayScored] = {}
         self.stopped: State | None = None  # the run's state, where it is not to go on
+        self._starts = self._count_starts()
         self._shown = 0
         self._progress: UUID | None = None
 
@@ -110,7 +111,7 @@ class Pace:
         while True:
             run = self._client.read_flow_run(self._run.id)
             state = run.state
-            if state is None or run.run_count != self._run.run_count:
+            if state is None or self._count_starts() != self._starts:
                 return state  # another process took the run over
             if state.is_running():
                 return None
@@ -120,6 +121,11 @@ class Pace:
                 log.info("paused after %s", self._describe())
                 said = True
             time.sleep(LOOK_S)
+
+    def _count_starts(self) -> int:
+        """Return how often the run waited for a process; ``run_count`` leaves out resuming."""
+        states = self._client.read_flow_run_states(self._run.id)
+        return sum(state.is_scheduled() or state.is_pending() for state in states)
 
 
 @contextmanager

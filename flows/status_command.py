@@ -85,7 +85,7 @@ def _ask(api: PrefectApi) -> dict[str, Any]:
             for w in workers
         ],
         "schedules": api.post("/deployments/count", {"deployments": {"tags": {"all_": [TAG]}}}),
-        "late": _count_runs(api, "Late"),
+        "late": _count_runs(api, [], "Late"),
         # Of what crashed and was taken up the run that goes on counts.
         "failed": _count_runs(api, [], "Failed", "Crashed", "TimedOut")
         - _count_runs(api, [TAKEN_UP], "Crashed"),

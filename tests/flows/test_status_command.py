@@ -1,7 +1,10 @@
 """``pilotline status`` where nothing runs: it says so, and still tells what the registry knows."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from flows.up_api import PrefectApi
+from flows.up_deploy import ensure_pool
 from tests.flows.conftest import run_pilotline
 
 MODEL = "flight-delay"
@@ -38,6 +41,20 @@ def test_a_server_without_the_work_pool_is_said(record: Path, server: str) -> No
     settings = {"PREFECT_API_URL": server, "PILOTLINE_POOL": "nowhere"}
     ran = run_pilotline(record, "status", settings=settings)
     assert f"Prefect server '{server}': has no work pool 'nowhere'" in ran.out
+
+
+def test_a_run_that_nobody_starts_is_counted_as_late(record: Path, server: str) -> None:
+    api = PrefectApi(server)
+    ensure_pool(api, "pilotline")
+    settings = {"PREFECT_API_URL": server}
+    before = run_pilotline(record, "status", "--json", settings=settings).json["server"]["late"]
+    due = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    state = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": due}}
+    flow = api.post("/flows/", {"name": "late"})["id"]
+    run = api.post("/flow_runs/", {"flow_id": flow, "tags": ["pilotline"], "state": state})["id"]
+    after = run_pilotline(record, "status", "--json", settings=settings).json["server"]["late"]
+    api.delete(f"/flow_runs/{run}")
+    assert after == before + 1
 
 
 def test_a_lock_that_a_killed_factory_left_is_recognised(record: Path) -> None:
