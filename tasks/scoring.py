@@ -169,7 +169,8 @@ def _score_big(
             for run in runs:
                 record_teardown(session, run, worker.teardown_s, worker.clean)
         result = _as_asked(job, result)
-        say(f"{day} {result.state}, {result.rows:,} rows by {result.scorers}")
+        with about(date=day, run=result.run_id or None):
+            say(f"{day} {result.state}, {result.rows:,} rows by {result.scorers}")
         results.append(result)
         if not go_on([result]):
             break
@@ -199,7 +200,10 @@ def _score_whole(
             for chunk in cut_chunks(days, _count_rows(registry, job, days)):
                 done = _score_chunk(registry, home, tier, job, chunk, children, runs)
                 for result in done:
-                    say(f"{result.date} {result.state}, {result.rows:,} rows by {result.number}")
+                    with about(date=result.date, run=result.run_id or None):
+                        say(
+                            f"{result.date} {result.state}, {result.rows:,} rows by {result.number}"
+                        )
                 results += done
                 if not go_on(done):
                     break

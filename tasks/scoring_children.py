@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from tasks.errors import StepError
+from tasks.errors import ChildError, StepError
 from tasks.job import Job
 from tasks.metering import Meter
 from tasks.process import Room, scoring_child
@@ -33,6 +33,8 @@ class ScoringChild:
         self._stack = ExitStack()
         self._child: Child | None = None
         self._meter = Meter()
+        self._lock = threading.Lock()  # a child that is being started is ended as well
+        self._interrupted = False
 
     def __enter__(self) -> "ScoringChild":
         return self
@@ -45,14 +47,22 @@ class ScoringChild:
         self._meter.begin()
 
     def process(self) -> Child:
-        """Return the model's process, which is started if there is none, and measured."""
-        if self._child is None:
-            bundle = self._job.bundle
-            self._child = self._stack.enter_context(
-                scoring_child(self._room, bundle.folder, bundle.artifact, self._place)
-            )
-        self._meter.watch(self._child)
-        return self._child
+        """Return the model's process, which is started if there is none, and measured.
+
+        Raises:
+            ChildError: it was interrupted.
+        """
+        bundle = self._job.bundle
+        with self._lock:
+            if self._interrupted:
+                raise ChildError(bundle.spec.name, "was interrupted")
+            if self._child is None:
+                self._child = self._stack.enter_context(
+                    scoring_child(self._room, bundle.folder, bundle.artifact, self._place)
+                )
+            child = self._child
+        self._meter.watch(child)
+        return child
 
     def measure(self) -> dict[str, Any]:
         """Return what the day has used."""
@@ -60,11 +70,17 @@ class ScoringChild:
 
     def drop(self, error: BaseException) -> None:
         """End the child after ``error``; the next day gets a new one."""
-        stack, self._stack, self._child = self._stack, ExitStack(), None
+        with self._lock:
+            stack, self._stack, self._child = self._stack, ExitStack(), None
         try:
             stack.__exit__(type(error), error, error.__traceback__)
         except StepError:
             return  # how it ended after failing adds nothing to why it failed
+
+    def interrupt(self, error: BaseException) -> None:
+        """End the child whatever it does, and start none any more."""
+        self._interrupted = True
+        self.drop(error)
 
 
 class ScoringChildren:
@@ -118,7 +134,8 @@ class ScoringChildren:
         except BaseException as err:  # Ctrl-C: no day more, and what is under way ends now
             stop.set()
             for child in self._children:
-                child.drop(err)
+                child.interrupt(err)
+            wait(futures)  # what they write to is taken away then
             raise
         return [made[place] for place in range(len(days))]
 
