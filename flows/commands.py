@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
+from itertools import groupby
 from typing import Any
 
 from flows.at_server import announce, at_server, flow_run, no_heartbeat
@@ -293,15 +294,13 @@ def run_backfill(
 ) -> int:
     """Backfill a range, its plan shown first; return the exit status."""
     planned = _plan(model, start, end, using, learned, reason)
-    rows = [(day.date, day.state, day.number or "-", day.reason) for day in planned]
-    if only_plan:
-        if as_json:
-            print_json([asdict(day) for day in planned])
-        else:
-            print_table(f"Plan for {model}", ["date", "state", "version", "reason"], rows)
-        return 0
     if not as_json:
-        print_table(f"Plan for {model}", ["date", "state", "version", "reason"], rows)
+        columns = ["date", "days", "state", "version", "reason"]
+        print_table(f"Plan for {model}", columns, _in_spans(planned))
+    elif only_plan:
+        print_json([asdict(day) for day in planned])
+    if only_plan:
+        return 0
     done: list[Any] = []
     if any(day.state in TO_DO for day in planned):
         with flow_run(f"backfilling {model}"):
@@ -324,6 +323,22 @@ def run_backfill(
         columns = ["date", "state", "version", "rows", "reason"]
         print_table(f"Done for {model}", columns, scored)
     return 1 if blocked or any(day.state == "failed" for day in done) else 0
+
+
+def _in_spans(planned: Sequence[PlannedDay]) -> list[tuple[object, ...]]:
+    """Return the plan's rows for people: days in a row of which the same is said share one."""
+
+    def said(day: PlannedDay) -> tuple[str, str, str]:
+        return day.state, day.number, day.reason.replace(str(day.date), "")
+
+    rows: list[tuple[object, ...]] = []
+    for _, alike in groupby(planned, said):
+        days = list(alike)
+        first, last = str(days[0].date), str(days[-1].date)
+        span = first if first == last else f"{first} to {last}"
+        reason = days[0].reason.replace(first, span)
+        rows.append((span, len(days), days[0].state, days[0].number or "-", reason))
+    return rows
 
 
 def _plan(

@@ -64,7 +64,7 @@ def find_nights(home: Home, name: str) -> Owed:
         version, schedule = _scheduled(registry, name)
         nights = open_nights(registry, name, version, schedule, at)
         dataset = input_of(registry, version)
-    log.info("%s owes %s nights", name, len(nights))
+    log.info("%s owes %s night%s", name, len(nights), "s" * (len(nights) != 1))
     return Owed(dataset, tuple(nights), schedule.too_early(at))
 
 

@@ -133,7 +133,7 @@ def test_version_is_the_packages_own(tmp_path: Path) -> None:
                 *("backfill", "flight-delay", "--start", "2013-02-13", "--end", "2013-02-15"),
                 *("--using", "champion", "--plan"),
             ),
-            ["2013-02-13", "done", "2013-02-15", "blocked", "is not ingested"],
+            ["2013-02-13 to 2013-02-14", "done", "blocked", "2013-02-15 is not ingested"],
         ),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
