@@ -92,6 +92,11 @@ class JsonLines(io.TextIOWrapper):
         return len(text)
 
 
+def said_in(line: str) -> str:
+    """Return the message of a line that is JSON of ours, and another line as it is."""
+    return str(json.loads(line)["message"]) if _is_ours(line) else line
+
+
 def _is_ours(line: str) -> bool:
     try:
         return line.startswith('{"time": ') and isinstance(json.loads(line), dict)

@@ -21,6 +21,7 @@ from tasks.home import Home
 START_WAIT_S = 90  # a fresh database needs about 10 s on two cores, more on a busy machine
 STOP_WAIT_S = 5
 POLL_S = 0.05
+GUARD = "PREFECT_SERVER_API_AUTH_STRING"  # what a server asks for; one of our own asks for nothing
 FULL_BYTES = 16 * 2**20  # less than the server wants for its database and log
 
 
@@ -64,9 +65,12 @@ class PrefectServer:
         self.temporary = not self.url
 
     def __enter__(self) -> Self:
-        prepare_environment(self._home, os.environ)
         if not self.temporary:
-            os.environ["PREFECT_API_URL"] = self.url
+            os.environ["PREFECT_API_URL"] = self.url  # first: what goes with it is kept then
+        prepare_environment(self._home, os.environ)
+        if not self._named:
+            os.environ.pop("PREFECT_API_KEY", None)  # of another server
+        if not self.temporary:
             return self
         self._home.prefect.mkdir(parents=True, exist_ok=True)
         port = _free_port()
@@ -74,6 +78,7 @@ class PrefectServer:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "flows.temporary_server", str(port)],
+                env={name: value for name, value in os.environ.items() if name != GUARD},
                 stdin=subprocess.PIPE,  # it ends when this closes, however we end
                 stdout=log,
                 stderr=log,

@@ -6,20 +6,21 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from flows.console import err, log, out, print_facts, progress
+from flows.console import FACT, err, log, out, print_facts, progress
 from flows.place import current_home
 from flows.prefect_server import prepare_environment
 from flows.recovery import Recovery
 from flows.recovery_signs import HEARTBEAT_S
-from flows.up_api import PrefectApi, quote
+from flows.up_api import KEY, PrefectApi, quote
 from flows.up_deploy import POOL_VARIABLE, deploy_all, ensure_pool, lost_pool, pool_name
 from flows.up_facts import Facts, hold_up, write_facts
 from flows.up_processes import Kept
 from flows.up_schedules import drop_missed, sync_schedules
-from flows.up_settings import require_free, server_settings
+from flows.up_settings import CLIENTS_ONLY, SERVER_ONLY, require_free, server_settings
+from flows.up_worker import worker_name
 from tasks.errors import SettingsError
 from tasks.home import Home
 from tasks.sandbox import NO_BOUNDARY, require_isolation
@@ -77,6 +78,7 @@ class Factory:
         self._known: dict[str, Schedule | None] = {}
         self._mark = f"up-{uuid.uuid4().hex}"
         self._silent = 0
+        self._away = False  # whether it was said that the server does not answer
         own = "PREFECT_API_URL" not in os.environ
         url = f"http://127.0.0.1:{port}/api" if own else os.environ["PREFECT_API_URL"]
         if own:
@@ -85,12 +87,14 @@ class Factory:
         self._pool = pool_name(os.environ)
         logs = home.prefect / "logs"
         self._deploy_log = logs / "deploy.log"
+        self._clients = self._environment(SERVER_ONLY)
+        if own:
+            self._clients.pop(KEY, None)  # of another server, as for the commands
         command = _module("flows.up_worker", self._pool)
-        self.worker: Kept | None = Kept("worker", command, self._environment(), logs / "worker.log")
+        self.worker: Kept | None = Kept("worker", command, self._clients, logs / "worker.log")
         self.server: Kept | None = None
         if own:
-            settings = self._environment() | server_settings(home, url)
-            settings.pop("PREFECT_API_URL")
+            settings = self._environment(CLIENTS_ONLY) | server_settings(home, url)
             command = _module("flows.up_server", str(port))
             self.server = Kept("server", command, settings, logs / "server.log")
 
@@ -114,12 +118,11 @@ class Factory:
             log.warning("work pool %r is of kind %r: no worker is started here", self._pool, kind)
             self.worker = None
         log.info("deploying the flows")
-        deploy_all(self._environment(), self._deploy_log, self._check)
+        deploy_all(self._clients, self._deploy_log, self._check)
         scheduled = self._sync()
         drop_missed(self.api)
         if self.worker is not None:
-            self.worker.start()
-            self._wait_for_worker()
+            self._start_worker(self.worker)
         self._write(ready=True)
         self._announce(scheduled, time.monotonic() - begun)
 
@@ -142,11 +145,12 @@ class Factory:
                 checked = time.monotonic()
             if time.monotonic() - looked > RECOVER_S:
                 for happened in recovery.look():
-                    log.warning("%s", happened)
+                    self._warn(happened)
                 looked = time.monotonic()
             if time.monotonic() - synced > SYNC_S:
                 self._sync_again()
                 synced = time.monotonic()
+            self._tell_return()
 
     def stop(self) -> None:
         """End every process; nothing that was started here is left."""
@@ -157,11 +161,10 @@ class Factory:
         if self.server is not None:
             self.server.stop(STOP_SERVER_S)
 
-    def _environment(self) -> dict[str, str]:
-        environment = dict(os.environ)
+    def _environment(self, without: Sequence[str]) -> dict[str, str]:
+        environment = os.environ | {"PREFECT_API_URL": self.api.url}
         prepare_environment(self._home, environment)
-        return environment | {
-            "PREFECT_API_URL": self.api.url,
+        environment |= {
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
             "PILOTLINE_HOME": str(self._home.root),
@@ -169,6 +172,7 @@ class Factory:
             POOL_VARIABLE: self._pool,
             MARK: self._mark,
         }
+        return {name: value for name, value in environment.items() if name not in without}
 
     def _write(self, *, ready: bool) -> None:
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -196,18 +200,33 @@ class Factory:
     def _wait_for_server(self) -> None:
         self._wait(self.api.answers, f"Prefect server {self.api.url}", self.server)
 
-    def _wait_for_worker(self) -> None:
-        def is_online() -> bool:
-            found = self.api.post(f"/work_pools/{quote(self._pool)}/workers/filter", {})
-            return any(worker["status"] == "ONLINE" for worker in found)
+    def _start_worker(self, worker: Kept) -> None:
+        """Start it and wait until the server hears of it, not of another or of one before."""
+        before = self._worker_heard()
+        worker.start()
+        self._wait(lambda: self._worker_heard() not in ("", before), "worker", worker)
 
-        self._wait(is_online, "worker", self.worker)
+    def _worker_heard(self) -> str:
+        """Return when the server last heard of this machine's worker; nothing if never."""
+        found = self.api.post(f"/work_pools/{quote(self._pool)}/workers/filter", {})
+        name = worker_name(self._pool)
+        return next((str(w["last_heartbeat_time"]) for w in found if w["name"] == name), "")
+
+    def _warn(self, problem: str) -> None:
+        log.warning("%s", problem)
+        self._away = self._away or self.api.silent
+
+    def _tell_return(self) -> None:
+        """Say that the server is back where it was said that it is not there."""
+        if self._away and not self.api.silent:
+            log.log(FACT, "the server answers again")
+            self._away = False
 
     def _check_health(self) -> None:
         """End a server that runs and does not answer, so that it is started again."""
         self._silent = 0 if self.api.answers() else self._silent + 1
         if self._silent >= MOST_SILENT and self.server is not None and self.server.pid:
-            log.warning("the server has not answered for %s s", MOST_SILENT * HEALTH_S)
+            self._warn(f"the server has not answered for {MOST_SILENT * HEALTH_S} s")
             self.server.stop(STOP_SERVER_S)
             self._silent = 0
 
@@ -226,10 +245,10 @@ class Factory:
                 log.warning("work pool %r was gone; it is there again", self._pool)
             if lost_pool(self.api):
                 log.warning("the deployments had lost their work pool; deploying the flows again")
-                deploy_all(self._environment(), self._deploy_log, self._check)
+                deploy_all(self._clients, self._deploy_log, self._check)
             self._sync()
         except (SettingsError, RegistryError) as problem:
-            log.warning("schedules are not brought up to date: %s", problem)
+            self._warn(f"schedules are not brought up to date: {problem}")
 
     def _announce(self, scheduled: int, seconds: float) -> None:
         ui = self.api.url.removesuffix("/api")
@@ -239,7 +258,7 @@ class Factory:
                 ("API", self.api.url),
                 ("home", str(self._home.root)),
                 ("logs", str(self._home.prefect / "logs")),
-                ("scheduled", f"{scheduled} models"),
+                ("scheduled", f"{scheduled} model{'s' * (scheduled != 1)}"),
                 ("ready in", f"{seconds:.1f} s"),
             ]
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from flows.logs import said_in
 from flows.up_api import PrefectApi, quote
 from tasks.errors import SettingsError
 
@@ -65,7 +66,7 @@ def deploy_all(environment: Mapping[str, str], log: Path, check: Callable[[], No
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *words],
+            [sys.executable, "-m", "flows.up_command", *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -84,5 +85,7 @@ def deploy_all(environment: Mapping[str, str], log: Path, check: Callable[[], No
     if process.returncode:
         lines = log.read_text("utf-8", errors="replace").splitlines()[-12:]
         raise SettingsError(
-            "The flows", "could not be deployed", "Prefect says:\n" + "\n".join(lines)
+            "The flows",
+            "could not be deployed",
+            "Prefect says:\n" + "\n".join(said_in(line) for line in lines),
         )

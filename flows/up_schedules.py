@@ -8,6 +8,7 @@ from flows.up_api import PrefectApi, quote
 from registry.base import now
 from registry.canonical import digest_json
 from tasks.errors import SettingsError
+from tasks.logs import about
 from tasks.standing import Scheduled
 
 TAG = "pilotline-night"
@@ -44,16 +45,19 @@ def sync_schedules(
         )
     found = {deployment["name"]: deployment for deployment in list_nights(api)}
     bodies = {scheduled.model: describe_night(template, scheduled) for scheduled in wanted}
-    changed = [body for name, body in bodies.items() if not _is_current(found.get(name), body)]
+    changed = [s for s in wanted if not _is_current(found.get(s.model), bodies[s.model])]
     gone = [deployment for name, deployment in found.items() if name not in bodies]
-    for body in changed:
+    for scheduled in changed:
         if stopped():
             return 0
+        body = bodies[scheduled.model]
         api.post("/deployments/", body)
-        log.info("scheduled %s: %s", body["name"], body["description"])
+        with about(model=scheduled.model, version=scheduled.version.number):
+            log.info("scheduled %s: %s", scheduled.model, body["description"])
     for deployment in gone:
         api.delete(f"/deployments/{deployment['id']}")
-        log.info("not scheduled any more: %s", deployment["name"])
+        with about(model=deployment["name"]):
+            log.info("not scheduled any more: %s", deployment["name"])
     return len(changed) + len(gone)
 
 

@@ -3,11 +3,23 @@
 import os
 import socket
 
-from flows.up_api import PrefectApi
+from flows.up_api import AUTH, KEY, PrefectApi
 from flows.up_database import prepare_database
+from registry.vault import KEY_VARIABLE
 from tasks.errors import SettingsError
 from tasks.home import Home
 
+# What one kind of process needs and the other does not: the server, and those that ask it.
+SERVER_ONLY = (
+    "PILOTLINE_PREFECT_DB",
+    "PREFECT_SERVER_API_AUTH_STRING",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_DATABASE_PASSWORD",
+    "PREFECT_API_DATABASE_CONNECTION_URL",  # other names of the two above
+    "PREFECT_API_DATABASE_PASSWORD",
+)
+CLIENTS_ONLY = ("PREFECT_API_URL", AUTH, KEY, KEY_VARIABLE)
+UI_ASKS = ("PREFECT_SERVER_UI_API_URL", "PREFECT_UI_API_URL")  # two names of one setting
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 
 
@@ -22,7 +34,8 @@ def require_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as taken:
-            other = PrefectApi(f"http://127.0.0.1:{port}/api").answers()
+            # Whoever that is gets no credentials.
+            other = PrefectApi(f"http://127.0.0.1:{port}/api", {}).answers()
             who = "another Prefect server listens there" if other else taken.strerror
             raise SettingsError(
                 f"Port {port}", f"cannot be used ({who})", "Name another one with --port."
@@ -32,16 +45,19 @@ def require_free(port: int) -> None:
 def server_settings(home: Home, url: str) -> dict[str, str]:
     """Return the settings of the server's process.
 
+    Where browsers ask is the user's to say: behind a proxy they do not reach ``url``.
+
     Raises:
         SettingsError: PILOTLINE_PREFECT_DB names no PostgreSQL database that Prefect can use.
     """
     settings = {
-        "PREFECT_SERVER_UI_API_URL": url,
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home.prefect / "ui"),
         # By default in the server's memory: after its restart Prefect 3.8 ends each run that asks
         # to go on holding its deployment's only slot, and the slots of dead ones stay taken.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
     }
+    if not any(os.environ.get(name) for name in UI_ASKS):
+        settings[UI_ASKS[0]] = url
     database = os.environ.get("PILOTLINE_PREFECT_DB")
     if database:
         address = _with_driver(database)

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from flows.logs import FOR_PREFECT, JsonLines, way_of, write_json_line, write_text_line
+from flows.logs import (
+    FOR_PREFECT,
+    JsonLines,
+    said_in,
+    way_of,
+    write_json_line,
+    write_text_line,
+)
 from tasks.errors import SettingsError
 from tasks.logs import about
 from tests.flows.approvals import Desk
@@ -94,6 +101,12 @@ def test_what_others_print_becomes_json_too_and_json_passes() -> None:
         ("pilotline", "ours"),
         ("output", '{"time": broken'),
     ]
+
+
+def test_what_a_line_says_is_read_from_json_of_ours_alone() -> None:
+    assert said_in(write_json_line(make_record("no \u2502 such flow"))) == "no \u2502 such flow"
+    for other in ("no such flow", '{"time": broken', '{"message": "theirs"}'):
+        assert said_in(other) == other
 
 
 @pytest.mark.parametrize("way", ["", "text", "json"])

@@ -136,6 +136,8 @@ def test_a_factory_runs_a_deployment_with_its_facts_in_postgresql(
         PREFECT_WORKER_QUERY_SECONDS="1",
     )
     try:
+        (worker,) = factory.children("flows.up_worker")
+        assert PASSWORD.encode() not in Path(f"/proc/{worker}/environ").read_bytes()
         deployment = factory.ask("/deployments/name/ingest/ingest")["id"]
         day = "2013-02-20"
         wish = {"parameters": {"dataset": "arrivals", "start": day, "end": day}}
