@@ -48,7 +48,7 @@ def backfill(
     states = [day.state for day in planned]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     log.log(FACT, f"plan for {len(planned)} days: {counts}")
-    with kept_pace(model, planned) as pace:
+    with kept_pace(home, model, planned) as pace:
         done = run_plan(home, model, planned, reason, pace.go_on)
     for result in done:
         emit_scored(model, result)
@@ -65,7 +65,9 @@ def _end(pace: Pace, planned: Sequence[PlannedDay], done: Sequence[DayScored]) -
         Pause: the run was suspended, or another process goes on with it.
     """
     stopped = pace.stopped
-    if stopped is not None and (stopped.is_cancelling() or stopped.is_cancelled()):
+    cancelled = stopped is not None and (stopped.is_cancelling() or stopped.is_cancelled())
+    if cancelled or (stopped is not None and deployed_run() is None):
+        # Nobody takes up what a command began: its run ends with its process.
         return Cancelled(message=f"{len(done)} of {pace.days} days were done; all of them whole")
     if stopped is not None:
         raise Pause(state=stopped)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from uuid import UUID
 
@@ -18,6 +18,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.utilities.urls import url_for
 
+from flows.console import FACT
+from registry.base import now
+from tasks.errors import StepError
+from tasks.home import Home
+from tasks.landed import find_ended
 from tasks.planning import TO_DO, PlannedDay
 from tasks.scoring import DayScored
 
@@ -40,7 +45,8 @@ class Pace:
         self.days = sum(day.state in TO_DO for day in plan)
         self.done: dict[date, DayScored] = {}
         self.stopped: State | None = None  # the run's state, where it is not to go on
-        self._starts = self._count_starts()
+        self._since = now()
+        self._starts: int | None = None
         self._shown = 0
         self._progress: UUID | None = None
 
@@ -61,14 +67,24 @@ class Pace:
     def begin(self) -> None:
         """Put the progress on the run's page."""
         with _unhindered():
+            self._starts = self._count_starts()
             made = create_progress_artifact(
                 0.0, key=f"backfill-{self._model}", description=self._describe()
             )
             self._progress = made if isinstance(made, UUID) else None  # typed as async too
 
+    def look_up(self, home: Home) -> None:
+        """Take note of days that ended and of which nobody told, since the process was stopped."""
+        untold = [d.date for d in self._plan if d.state in TO_DO and d.date not in self.done]
+        with _unhindered():
+            self.done |= {
+                day.date: day for day in find_ended(home, self._model, untold, self._since)
+            }
+
     def finish(self) -> None:
         """Leave the table of days on the run's page."""
         with _unhindered():
+            self._look()  # Prefect may have ended the block, because the run is suspended
             self._show_progress(last=True)
             left = [day for day in self._plan if day.state != "done"]
             create_table_artifact(
@@ -107,32 +123,45 @@ class Pace:
 
     def _find_stop(self) -> State | None:
         """Return the state in which somebody else put the run, None if it is to go on."""
-        said = False
-        while True:
-            run = self._client.read_flow_run(self._run.id)
-            state = run.state
-            if state is None or self._count_starts() != self._starts:
-                return state  # another process took the run over
-            if state.is_running():
-                return None
-            if not state.is_paused() or state.state_details.pause_reschedule:
-                return state
-            if not said:
-                log.info("paused after %s", self._describe())
-                said = True
-            time.sleep(LOOK_S)
+        state, own = self._look()
+        if own and _waits_here(state):
+            after = f"paused after {len(self.done)} of {self.days} days"
+            log.log(FACT, f"{after}; 'pilotline resume {self._model}' goes on")
+            while own and _waits_here(state):
+                time.sleep(LOOK_S)
+                with suppress(httpx.HTTPError):  # who was paused stays so while a server restarts
+                    state, own = self._look()
+        return None if own and state is not None and state.is_running() else state
+
+    def _look(self) -> tuple[State | None, bool]:
+        """Return the run's state, and whether no other process took the run over."""
+        state, starts = self._client.read_flow_run(self._run.id).state, self._count_starts()
+        if self._starts is None:
+            self._starts = starts
+        own = starts == self._starts
+        if own and state is not None and state.is_paused():
+            self._keep_paused(state)
+        return state, own
+
+    def _keep_paused(self, state: State) -> None:
+        """Let a pause last until it is resumed; Prefect's UI has the run fail after 5 minutes."""
+        if state.state_details.pause_timeout is not None:
+            details = state.state_details.model_copy(update={"pause_timeout": None})
+            lasting = state.model_copy(update={"state_details": details})
+            self._client.set_flow_run_state(self._run.id, lasting, force=True)
 
     def _count_starts(self) -> int:
-        """Return how often the run waited for a process; ``run_count`` leaves out resuming."""
+        """Return how often the run waited for a process; ``run_count`` counts resuming, too."""
         states = self._client.read_flow_run_states(self._run.id)
         return sum(state.is_scheduled() or state.is_pending() for state in states)
 
 
 @contextmanager
-def kept_pace(model: str, plan: Sequence[PlannedDay]) -> Iterator[Pace]:
+def kept_pace(home: Home, model: str, plan: Sequence[PlannedDay]) -> Iterator[Pace]:
     """Give the pace of the run around this; its table is left however the block ends.
 
     Args:
+        home: the home.
         model: the model.
         plan: what is to be done.
     """
@@ -144,14 +173,22 @@ def kept_pace(model: str, plan: Sequence[PlannedDay]) -> Iterator[Pace]:
         pace.begin()
         try:
             yield pace
+        except BaseException:
+            pace.look_up(home)
+            raise
         finally:
             pace.finish()
 
 
+def _waits_here(state: State | None) -> bool:
+    """Tell whether a run is paused whose process stays."""
+    return state is not None and state.is_paused() and not state.state_details.pause_reschedule
+
+
 @contextmanager
 def _unhindered() -> Iterator[None]:
-    """Let no trouble of the server stop what does not need it."""
+    """Let no trouble of what is shown stop what does not need it."""
     try:
         yield
-    except httpx.HTTPError as err:
-        log.warning("the Prefect server shows no progress (%s)", err)
+    except (httpx.HTTPError, StepError) as err:
+        log.warning("the run's page does not show all (%s)", err)

@@ -10,6 +10,7 @@ from flows.up_facts import find_up
 from tasks.errors import NothingToDoError, SettingsError
 
 RUNNING, PAUSED = "RUNNING", "PAUSED"
+WAITING = ("SCHEDULED", "PENDING")  # for a process
 
 
 def run_pause(model: str, as_json: bool) -> None:
@@ -25,17 +26,7 @@ def run_pause(model: str, as_json: bool) -> None:
     api = _known_server()
     found = _backfills(api, model, RUNNING)
     if not found:
-        if paused := _backfills(api, model, PAUSED):
-            raise NothingToDoError(
-                f"Pausing backfills of {model!r}",
-                f"{paused[0]['name']} is paused already, and none is running",
-                f"'pilotline resume {model}' lets it go on.",
-            )
-        raise NothingToDoError(
-            f"Pausing backfills of {model!r}",
-            "none is running at the Prefect server",
-            "One that a command runs at a server of its own ends with Ctrl-C; run it again later.",
-        )
+        raise NothingToDoError(f"Pausing backfills of {model!r}", *_why_none(api, model))
     answers = []
     for run in found:
         deployed = run["deployment_id"] is not None
@@ -73,6 +64,37 @@ def run_resume(model: str, as_json: bool) -> None:
     _say(_accepted(answers, found), "goes on", "", as_json)
 
 
+def list_backfills(api: PrefectApi, *kinds: str) -> list[dict[str, Any]]:
+    """Return the runs of backfills whose state is of one of these kinds, oldest first."""
+    asked = {
+        "flows": {"name": {"any_": ["backfill"]}},
+        "flow_runs": {"state": {"type": {"any_": list(kinds)}}},
+        "sort": "START_TIME_ASC",
+    }
+    return api.list_all("/flow_runs/filter", asked)
+
+
+def describe_range(run: dict[str, Any]) -> str:
+    """Return which days of which model a run of a backfill is to do."""
+    given = run["parameters"]  # by anybody, where the run was made by hand
+    return f"{given.get('model')} {given.get('start')} to {given.get('end')}"
+
+
+def _why_none(api: PrefectApi, model: str) -> tuple[str, str]:
+    """Return why no backfill of the model can be paused, and what to do."""
+    if paused := _backfills(api, model, PAUSED):
+        return (
+            f"{paused[0]['name']} is paused already, and none is running",
+            f"'pilotline resume {model}' lets it go on.",
+        )
+    if waiting := _backfills(api, model, *WAITING):
+        return f"{describe_range(waiting[0])} is about to start", "Pause it in a moment."
+    return (
+        "none is running at the Prefect server",
+        "One that a command runs at a server of its own ends with Ctrl-C; run it again later.",
+    )
+
+
 def _known_server() -> PrefectApi:
     up = find_up(current_home())
     url = os.environ.get("PREFECT_API_URL") or (up.api_url if up is not None and up.ready else "")
@@ -86,13 +108,8 @@ def _known_server() -> PrefectApi:
     return api
 
 
-def _backfills(api: PrefectApi, model: str, kind: str) -> list[dict[str, Any]]:
-    asked = {
-        "flows": {"name": {"any_": ["backfill"]}},
-        "flow_runs": {"state": {"type": {"any_": [kind]}}},
-    }
-    runs = api.list_all("/flow_runs/filter", asked)
-    return [run for run in runs if run["parameters"].get("model") == model]
+def _backfills(api: PrefectApi, model: str, *kinds: str) -> list[dict[str, Any]]:
+    return [r for r in list_backfills(api, *kinds) if r["parameters"].get("model") == model]
 
 
 def _accepted(answers: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

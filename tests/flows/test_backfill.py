@@ -8,9 +8,10 @@ import os
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,14 @@ class Desk:
         """Wait until the process has ended; return the run's state, with what it printed."""
         said, _ = process.communicate(timeout=LIMIT_S)
         return self.state(run) | {"said": said}
+
+    def running(self) -> set[str]:
+        """Return the runs of this flow that go on."""
+        asked = {
+            "flows": {"name": {"any_": ["backfill"]}},
+            "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
+        }
+        return {run["id"] for run in self.api.post("/flow_runs/filter", asked)}
 
     def state(self, run: str) -> Any:
         """Return the state of a run."""
@@ -175,6 +184,62 @@ def test_a_suspended_run_ends_between_days_and_resumed_does_the_rest_once(desk: 
     assert desk.runs_of_days() == [(day, "succeeded") for day in ALL]  # oldest first, once each
 
 
+def test_resumed_before_its_process_is_through_a_run_goes_on_in_one_process(desk: Desk) -> None:
+    run = desk.make_run()
+    slow = desk.begin(run)
+    assert wait_until(lambda: "progress" in desk.artifacts(run), LIMIT_S)
+    slow.send_signal(signal.SIGSTOP)
+    desk.command("pause", MODEL)
+    desk.command("resume", MODEL)
+    other = desk.begin(run)
+    desk.wait_for(run, "Running")
+    slow.send_signal(signal.SIGCONT)
+    slow.communicate(timeout=LIMIT_S)
+    assert desk.end(other, run)["name"] == "Completed"
+    assert desk.days_shown() == ALL
+    # What the first was at is done by the other, too: at most its second commit, of two days.
+    again = Counter(day for day, _ in desk.runs_of_days())
+    assert sum(again.values()) <= DAYS + 2
+
+
+def test_a_commands_run_waits_where_it_is_and_goes_on_when_it_is_resumed(desk: Desk) -> None:
+    words = ("backfill", MODEL, *RANGE, "--using", "champion")
+    before = desk.running()
+    process = start_pilotline(desk.home, *words, settings={"PREFECT_API_URL": desk.url})
+    assert wait_until(lambda: desk.running() - before, LIMIT_S)
+    (run,) = desk.running() - before
+    desk.command("pause", MODEL)
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if "paused after" in line)
+    assert f"'pilotline resume {MODEL}' goes on" in said
+    assert 0 < len(desk.days_shown()) < DAYS
+    desk.command("resume", MODEL)
+    _, said = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, said
+    assert desk.state(run)["name"] == "Completed"
+    assert desk.days_shown() == ALL
+    assert desk.runs_of_days() == [(day, "succeeded") for day in ALL]
+
+
+def test_suspended_in_the_ui_a_run_waits_longer_than_the_five_minutes_that_the_ui_sets(
+    desk: Desk,
+) -> None:
+    run = desk.make_run()
+    process = desk.begin(run)
+    assert wait_until(lambda: "progress" in desk.artifacts(run), LIMIT_S)
+    until = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    details = {"pause_timeout": until, "pause_reschedule": True}
+    state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+    assert desk.api.post(f"/flow_runs/{run}/set_state", {"state": state})["status"] == "ACCEPT"
+    ended = desk.end(process, run)
+    assert ended["name"] == "Suspended"
+    assert ended["state_details"]["pause_timeout"] is None
+    assert 0 < len(desk.days_shown()) < DAYS
+    desk.command("resume", MODEL)
+    assert desk.execute(run)["name"] == "Completed"
+    assert desk.days_shown() == ALL
+
+
 def test_the_page_of_a_run_shows_its_progress_and_a_table_of_days_with_links(desk: Desk) -> None:
     run = desk.make_run()
     assert desk.execute(run)["name"] == "Completed"
@@ -231,11 +296,20 @@ def test_interrupted_by_a_person_or_ended_by_a_worker_it_leaves_whole_days_only(
 
     run = desk.make_run()
     worker = desk.begin(run)
-    desk.wait_for(run, "Running")
+    before = len(list(log.glob("*.json")))
+    assert wait_until(lambda: len(list(log.glob("*.json"))) > before, LIMIT_S)
     worker.terminate()  # as a worker does when a run is cancelled in the UI
     desk.end(worker, run)
     ended = desk.days_shown()
     assert ended[: len(interrupted)] == interrupted
+    # The page tells what readers see, also of a commit that it was stopped in.
+    found = desk.artifacts(run)
+    rows = json.loads(found["table"]["data"])
+    done = [row["day"] for row in rows if row["is"] == "succeeded"]
+    assert done
+    assert sorted({*interrupted, *done}) == ended
+    said = f"{MODEL}: {len(done)} of {len(rows)} days, {len(done)} succeeded"
+    assert found["progress"]["description"].startswith(said)
 
     desk.command(*words)
     assert desk.days_shown() == ALL
@@ -249,3 +323,11 @@ def test_without_a_run_that_is_paused_or_running_both_commands_say_so(desk: Desk
         ran = run_pilotline(desk.home, word, "churn", settings=settings)
         assert ran.status == 1
         assert f"{what} backfills of 'churn': none is" in ran.err
+
+
+def test_a_run_that_has_not_begun_cannot_be_paused_yet_and_that_is_said(desk: Desk) -> None:
+    run = desk.make_run()
+    ran = run_pilotline(desk.home, "pause", MODEL, settings={"PREFECT_API_URL": desk.url})
+    desk.api.delete(f"/flow_runs/{run}")
+    assert ran.status == 1
+    assert f"{MODEL} {START} to {END} is about to start. Pause it in a moment." in ran.err
