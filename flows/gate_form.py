@@ -12,7 +12,13 @@ from flows.deciding import say_earlier
 from registry.approvals import Decision
 from registry.approvers import Presence
 from registry.base import now
-from registry.errors import ApprovalError, ApproverError, PolicyError, TextRefusedError
+from registry.errors import (
+    ApprovalError,
+    ApproverError,
+    PolicyError,
+    TextRefusedError,
+    VersionUnfitError,
+)
 from tasks.gates import record_decision
 from tasks.home import Home
 
@@ -88,7 +94,13 @@ def judge_answer(
         presence = Presence(said.approver, form.code, min(answer.sent_at, now()))
     try:
         decided = record_decision(home, model, version, said, presence)
-    except (ApprovalError, ApproverError, PolicyError, TextRefusedError) as refusal:
+    except (
+        ApprovalError,
+        ApproverError,
+        PolicyError,
+        TextRefusedError,
+        VersionUnfitError,
+    ) as refusal:
         return str(refusal)
     if not decided.new:
         log.warning("%s", say_earlier(gate, said.approver, decided.by))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.console import show
+from flows.console import local, show
 from registry import Registry
 from registry.canonical import digest_json
 from registry.consumers import broken_by, list_consumers
@@ -13,7 +13,9 @@ from registry.errors import UnknownModelError
 from registry.events import latest_event
 from registry.models import get_model
 from registry.resolution import serving_champion
+from registry.versions import get_version
 from tasks.catalogue import show_version
+from tasks.challenge import present_evaluation
 from tasks.comparing import compare_versions
 from tasks.home import Home
 
@@ -46,6 +48,8 @@ def make_page(home: Home, model: str, version: str, gate: str, policy: str) -> P
     """
     with home.open_registry() as registry:
         facts = show_version(registry, model, version)
+        with registry.read() as session:
+            evaluation = present_evaluation(registry, session, get_version(session, model, version))
         champion = _champion(registry, model)
         changed = compare_versions(registry, model, champion, version) if champion else None
         consumers, broken, head = _around(registry, model, version)
@@ -59,7 +63,7 @@ def make_page(home: Home, model: str, version: str, gate: str, policy: str) -> P
     }
     parts = [
         f"## {model} {version} at {gate}",
-        *_metrics(facts["evaluation"]),
+        *_metrics(evaluation, facts["evaluation"]),
         *_verification(facts["verification"]),
         "### What it is",
         _table(["what", "found"], _identity(facts, champion, gate)),
@@ -111,13 +115,18 @@ def _identity(facts: Mapping[str, Any], champion: str, gate: str) -> list[tuple[
         ("number because", facts["reason"]),
         ("status", facts["status"]),
         ("author, who cannot decide", facts["author"]),
-        ("registered", facts["recorded_at"]),
+        ("registered", local(facts["recorded_at"])),
         ("digest", facts["digest"]),
     ]
 
 
-def _metrics(evaluation: Mapping[str, Any]) -> list[str]:
-    """Return the metrics beside the champion's on the same held-out rows."""
+def _metrics(evaluation: Mapping[str, Any], trained: Mapping[str, Any]) -> list[str]:
+    """Return the metrics beside those of the champion of now on the same held-out rows.
+
+    Args:
+        evaluation: as it stands beside the champion of now.
+        trained: as it was when the version was trained.
+    """
     theirs = (evaluation.get("champion") or {}).get("metrics", {})
     rows = [(name, value, theirs.get(name, "-")) for name, value in evaluation["metrics"].items()]
     checks = [
@@ -128,9 +137,29 @@ def _metrics(evaluation: Mapping[str, Any]) -> list[str]:
     columns = ["metric", "this version", f"champion {against}" if against else "champion"]
     return [
         f"### Metrics on {show(evaluation['rows'])} held-out rows",
+        *_comparison(evaluation, trained),
         _table(columns, rows),
         _table(["check", "verdict", "found"], checks),
     ]
+
+
+def _comparison(evaluation: Mapping[str, Any], trained: Mapping[str, Any]) -> list[str]:
+    """Return in words what is to be known of the comparison, nothing where training made it."""
+    if evaluation["outdated"]:
+        said = f"Not to be decided on: it was {evaluation['outdated']}."
+        return [f"**{escape_markdown(said)}**"]
+    against, before = evaluation["champion"], (trained["champion"] or {}).get("version")
+    if before == (against or {}).get("version"):
+        return []
+    past = f"It was trained against {before}, which is not champion now" if before else ""
+    if against is None:
+        return [escape_markdown(f"{past}; there is no champion to compare with.")]
+    past = past or "It was trained when there was no champion"
+    said = f"{past}; the champion {against['version']} has predicted the same rows since."
+    learned = against["learned"]
+    if learned:
+        said += f" It learned from {learned} of their days itself, which favours it."
+    return [escape_markdown(said)]
 
 
 def _verification(found: Mapping[str, Any] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""``pilotline status``: server, worker, schedules, late runs, approvals that wait, last nights."""
+"""``pilotline status``: server, worker, schedules, late runs, backfills, approvals, last nights."""
 
 import os
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flows.console import log, out, print_facts, print_json, print_table, show
+from flows.pausing import PAUSED, RUNNING, describe_range, list_backfills
 from flows.place import current_home
 from flows.recovery import TAKEN_UP
 from flows.up_api import PrefectApi, quote
@@ -14,18 +15,18 @@ from flows.up_deploy import pool_name
 from flows.up_facts import find_up
 from flows.up_schedules import TAG
 from registry.base import now
-from registry.serving import last_shown, list_waiting
-from registry.verifications import passed_verification
-from tasks.bundle import load_json
+from registry.serving import last_shown
+from tasks.awaiting import Awaited, list_awaited
 from tasks.errors import SettingsError
 from tasks.home import Home
 from tasks.nights import describe_deadline
 from tasks.standing import Standing, list_scheduled, stand
 
-EVALUATION = "evaluation.json"
 NOT_VERIFIED = "go-live, once it is verified"  # nobody can decide before
+BOTH_APPROVED = "none: both are approved, 'pilotline release' promotes it"
 RECENT = timedelta(days=7)
 MOST_ROWS = 30  # of a table; --json has them all
+MOST_NAMED = 5  # in a line
 
 
 def run_status(as_json: bool) -> int:
@@ -54,6 +55,7 @@ def read_server(home: Home) -> dict[str, Any]:
         "schedules": 0,
         "late": 0,
         "failed": 0,
+        "backfills": [],
         "problem": "",
     }
     try:
@@ -89,6 +91,15 @@ def _ask(api: PrefectApi) -> dict[str, Any]:
         # Of what crashed and was taken up the run that goes on counts.
         "failed": _count_runs(api, [], "Failed", "Crashed", "TimedOut")
         - _count_runs(api, [TAKEN_UP], "Crashed"),
+        "backfills": [
+            {
+                "run": run["id"],
+                "name": run["name"],
+                "state": run["state_type"].lower(),
+                "what": describe_range(run),
+            }
+            for run in list_backfills(api, RUNNING, PAUSED)
+        ],
     }
 
 
@@ -107,24 +118,19 @@ def read_registry(home: Home, at: datetime) -> tuple[list[Standing], list[dict[s
     with home.open_registry() as registry:
         scheduled = list_scheduled(registry, {}, log.warning)
         with registry.read() as session:
-            shown, waiting = last_shown(session), list_waiting(session)
-            verified = {w.version.id for w in waiting if passed_verification(session, w.version)}
-        refused = {
-            w.version.id
-            for w in waiting
-            if not all(c["passed"] for c in load_json(registry, w.version, EVALUATION)["checks"])
-        }
+            shown = last_shown(session)
+        awaited = list_awaited(registry, home)
     standings = [stand(found, shown.get(found.model_id), at) for found in scheduled]
     standings.sort(key=lambda s: (not s.behind, s.model))
     return standings, [
-        {
-            "model": w.model,
-            "version": w.version.number,
-            "gate": w.gate if w.gate == "review" or w.version.id in verified else NOT_VERIFIED,
-        }
-        for w in waiting
-        if w.version.id not in refused
+        {"model": w.model, "version": w.number, "gate": _say_gate(w)} for w in awaited
     ]
+
+
+def _say_gate(waiting: Awaited) -> str:
+    if not waiting.gate:
+        return BOTH_APPROVED
+    return waiting.gate if waiting.gate == "review" or waiting.verified else NOT_VERIFIED
 
 
 def _print(
@@ -144,6 +150,7 @@ def _print(
                 ("scheduled", f"{server['schedules']} of {len(standings)} models"),
                 ("late runs", server["late"]),
                 ("failed runs", f"{server['failed']} in 7 days"),
+                *_backfills(server["backfills"]),
             ]
         )
     rows = [
@@ -166,6 +173,17 @@ def _print(
     if waiting:
         rows_waiting = [(w["model"], w["version"], w["gate"]) for w in waiting[:MOST_ROWS]]
         print_table("Waiting for a decision", ["model", "version", "gate"], rows_waiting)
+
+
+def _backfills(runs: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
+    """Return the line that says which backfills run or are paused, where any do."""
+    if not runs:
+        return []
+    states = [run["state"] for run in runs]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in ("running", "paused") if s in states)
+    named = ", ".join(run["what"] for run in runs[:MOST_NAMED])
+    more = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+    return [("backfills", f"{counts}: {named}{more}")]
 
 
 def _delivery(standing: Standing, at: datetime) -> str:

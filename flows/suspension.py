@@ -6,6 +6,7 @@ record up each time it wakes, whoever woke it, and asks again while nothing coun
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -61,6 +62,7 @@ def pass_gate(
         asked = _questions(client.read_flow_run(run.id), gate)
         answer = _take_answer(client, run.id, asked[-1]) if asked else None
         decided = answer is not None and (found.state == "waiting" or _objects(answer))
+        until = _first_deadline(client, run.id, asked)
         if answer is not None and decided:
             refusal = judge_answer(home, model, version, gate, answer, page.fingerprint)
             found = read_gate(home, model, version, gate)
@@ -76,7 +78,8 @@ def pass_gate(
         return Gate(gate, "refused", comment=_why_retired(home, model, version))
     key = f"{gate}-{len(asked) + 1}-{page.fingerprint}"
     limit = timedelta(hours=decide_within_h or 24 * policy.expires_days)
-    waiting = Waiting(model, version, gate, found.approvers, now() + limit)
+    until = _say_round(until or now() + limit, limit)
+    waiting = Waiting(model, version, gate, found.approvers, until)
     try:
         _ask(run, waiting, page, key, refusal)
     except Pause:
@@ -148,6 +151,33 @@ def _questions(run: FlowRun, gate: str) -> list[str]:
     policy = run.empirical_policy
     keys = [key for key in policy.pause_keys or () if key.startswith(f"{gate}-")]
     return sorted(keys, key=lambda key: int(key.rsplit("-", 2)[1]))
+
+
+def _first_deadline(
+    client: SyncPrefectClient, run_id: UUID, asked: Sequence[str]
+) -> datetime | None:
+    """Return until when the first of the questions ``asked`` waited: asking again gives no more.
+
+    Those before a question at the other gate do not count: that one was approved, and no more is.
+    """
+    states = client.read_flow_run_states(run_id)
+    first = None
+    for details in (s.state_details for s in sorted(states, key=lambda s: s.timestamp)):
+        if details.pause_key and details.pause_key not in asked:
+            first = None
+        elif details.pause_key:
+            first = first or details.pause_timeout
+    return first
+
+
+def _say_round(until: datetime, limit: timedelta) -> datetime:
+    """Return ``until`` to the minute, unless that is much of the limit.
+
+    Prefect keeps it to the second of its own clock: so it is shown alike however often one asks.
+    """
+    if limit < timedelta(hours=1):
+        return until
+    return (until + timedelta(seconds=30)).replace(second=0, microsecond=0)
 
 
 def _take_answer(client: SyncPrefectClient, run_id: UUID, key: str) -> Answer:

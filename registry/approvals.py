@@ -11,6 +11,7 @@ from registry.aliases import CHAMPION, get_alias
 from registry.approvers import enrolled_since
 from registry.base import Base, UtcDateTime, now
 from registry.canonical import digest_json
+from registry.comparisons import last_comparison
 from registry.errors import ApprovalError
 from registry.events import append_event, list_events
 from registry.names import same_person
@@ -161,19 +162,23 @@ def is_live(session: Session, approval: Approval, policy: Policy) -> bool:
 
     It must approve, be unused, be younger than the policy allows, come from somebody who is
     still an approver, and have been given under exactly this policy. One given with a one-time
-    code ends with the enrolment it was checked by.
+    code ends with the enrolment it was checked by; one at go-live also where the version has been
+    compared with another champion since: nobody had read that.
     """
-    used = session.scalars(
-        select(ApprovalUse).where(ApprovalUse.approval_id == approval.id)
-    ).first()
     return (
         approval.decision == "approve"
-        and used is None
+        and not _is_used(session, approval)
         and now() < expires_at(approval, policy)
         and policy.approver(approval.gate, approval.approver) is not None
         and approval.policy_digest == policy.digest()
         and _still_enrolled(session, approval)
+        and not _compared_since(session, approval)
     )
+
+
+def _is_used(session: Session, approval: Approval) -> bool:
+    used = select(ApprovalUse.id).where(ApprovalUse.approval_id == approval.id)
+    return session.scalars(used).first() is not None
 
 
 def _still_enrolled(session: Session, approval: Approval) -> bool:
@@ -181,6 +186,13 @@ def _still_enrolled(session: Session, approval: Approval) -> bool:
         return True
     since = enrolled_since(session, approval.approver)
     return since is not None and since <= approval.recorded_at
+
+
+def _compared_since(session: Session, approval: Approval) -> bool:
+    if approval.gate != "go-live":
+        return False
+    last = last_comparison(session, session.get_one(ModelVersion, approval.version_id))
+    return last is not None and last.recorded_at > approval.recorded_at
 
 
 def expires_at(approval: Approval, policy: Policy) -> datetime:
@@ -289,6 +301,10 @@ def _check_moment(
             raise ApprovalError(
                 name, version.number, said.gate, policy.isolation_gap(passed.isolation), advance
             )
+        reviewed = latest_decision(session, version, "review")
+        if reviewed is not None and _is_used(session, reviewed):
+            why = "an earlier promotion used up its approval at review"
+            raise ApprovalError(name, version.number, said.gate, why, advance)
 
 
 def _scored_in_production(session: Session, version: ModelVersion) -> bool:

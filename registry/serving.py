@@ -84,7 +84,8 @@ def last_shown(session: Session) -> dict[int, Shown]:
 def list_waiting(session: Session) -> list[Waiting]:
     """Return versions newer than their champion that wait for a decision; reads only.
 
-    One whose evaluation failed is among them: its release refuses it, without a decision.
+    The gate is by status alone: whether an approval still counts, the policy says. One whose
+    evaluation failed is among them: its release refuses it, without a decision.
     """
     champions = select(Alias.model_id, Alias.version_id).where(Alias.name == CHAMPION).subquery()
     rows = session.execute(

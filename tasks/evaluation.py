@@ -31,6 +31,8 @@ ALWAYS: Mapping[str, tuple[str, ...]] = {
     "regression": ("mae", "rmse"),
 }
 
+AGAINST = " against champion"  # how the names of the checks end that compare
+
 
 @dataclass(frozen=True)
 class Check:
@@ -212,7 +214,7 @@ def check_metrics(
             behind = champion[name] - value if HIGHER_IS_BETTER[name] else value - champion[name]
             checks.append(
                 Check(
-                    f"{name} against champion",
+                    f"{name}{AGAINST}",
                     behind <= rule.tolerance,
                     f"{value:.4f}, champion {champion[name]:.4f}, tolerance {rule.tolerance:g}",
                 )

@@ -30,8 +30,9 @@ from registry.splits import (
 )
 from registry.statuses import Retired, retire
 from registry.vault import Vault
-from registry.versions import ModelVersion, get_version
+from registry.versions import ModelVersion, get_version, status_of
 from tasks.bundle import load_bundle, load_manifest
+from tasks.challenge import require_compared
 from tasks.home import Home
 from tasks.model_folder import read_wishes
 
@@ -71,6 +72,7 @@ def record_decision(
     Raises:
         UnknownModelError, UnknownVersionError: no such version.
         ApprovalError: the person, the code, the gate or the moment is wrong.
+        VersionUnfitError: go-live is approved of what was never compared with the champion.
         PolicyError: the policy cannot be read.
     """
     with home.open_registry() as registry:
@@ -78,6 +80,7 @@ def record_decision(
             version = get_version(session, name, number)
         policy = policy_of(home, registry, version)
         _refuse_needless(registry, policy, presence)
+        _require_compared(registry, version, said)
         said = replace(said, identity="totp" if presence else "claimed")
 
         def act(session: Session) -> Decided:
@@ -87,6 +90,18 @@ def record_decision(
             return Decided(name, number, *facts, approval.digest(), new, approval.comment)
 
         return _act(home, registry, presence, act)
+
+
+def _require_compared(registry: Registry, version: ModelVersion, said: Decision) -> None:
+    """Do nothing unless somebody approves a promotion over a champion that nobody compared.
+
+    A version of another status is refused with that.
+    """
+    if (said.gate, said.decision) != ("go-live", "approve"):
+        return
+    with registry.read() as session:
+        if status_of(session, version) == "approved":
+            require_compared(registry, session, version)
 
 
 def _counted_before(

@@ -11,16 +11,15 @@ from sqlalchemy.orm import Session
 from registry import Registry
 from registry.aliases import aliases_of
 from registry.base import now
-from registry.errors import PolicyError
 from registry.events import list_events
 from registry.ingests import Ingest
 from registry.metrics import list_metrics
 from registry.models import RegisteredModel, get_model
 from registry.resolution import serving_champion
 from registry.runs import Run, last_shown_day
-from registry.serving import list_waiting
 from registry.versions import ModelVersion, list_versions, status_of
-from tasks.bundle import Bundle, load_bundle, load_json
+from tasks.awaiting import list_awaited
+from tasks.bundle import Bundle, load_bundle
 from tasks.errors import LabError, NothingToDoError, SettingsError
 from tasks.evaluation import measured_names
 from tasks.home import Home
@@ -196,16 +195,10 @@ def _list_missed(session: Session, model_id: int, span: tuple[date, date]) -> Se
 
 def _list_waiting(registry: Registry, home: Home, name: str) -> Sequence[Waits]:
     """Return the versions that wait; one whose evaluation failed waits for nobody."""
-    with registry.read() as session:
-        waiting = [found for found in list_waiting(session) if found.model == name]
-    try:
-        people = home.load_policy().approvers
-    except PolicyError:
-        people = {}
     return [
-        Waits(found.version.number, found.gate, people.get(found.gate, ()))
-        for found in waiting
-        if all(c["passed"] for c in load_json(registry, found.version, "evaluation.json")["checks"])
+        Waits(found.number, found.gate, found.approvers)
+        for found in list_awaited(registry, home)
+        if found.model == name and found.gate
     ]
 
 

@@ -25,7 +25,8 @@ from registry.runs import PRODUCTION, get_run
 from registry.statuses import deprecated_warning
 from registry.verifications import passed_verification
 from registry.versions import ModelVersion, get_version, list_versions, status_of
-from tasks.bundle import load_bundle, load_json
+from tasks.bundle import load_bundle
+from tasks.challenge import face_champion, require_compared
 from tasks.crews import PrefectCrew
 from tasks.datasets import load_dataset
 from tasks.errors import NothingToDoError
@@ -163,11 +164,17 @@ def _parent(session: Session, name: str, parent: str | None) -> ModelVersion | N
 
 @task(cache_policy=NO_CACHE)
 def check_evaluation(home: Home, name: str, number: str) -> list[dict[str, Any]]:
-    """Return the evaluation's checks that failed; none means the version may be reviewed."""
+    """Return the evaluation's checks that failed; none means the version may be reviewed.
+
+    Where another one became champion since it was trained, it is compared with that first.
+
+    Raises:
+        VersionUnfitError: it cannot be compared with the champion any more.
+    """
     with home.open_registry() as registry:
         with registry.read() as session:
             version = get_version(session, name, number)
-        evaluation = load_json(registry, version, "evaluation.json")
+        evaluation = face_champion(registry, home, version, log.info)
     return [check for check in evaluation["checks"] if not check["passed"]]
 
 
@@ -215,6 +222,7 @@ def promote_version(home: Home, name: str, number: str, wish: Wish) -> Reign:
         check_record(registry, version)
         policy = policy_of(home, registry, version)
         with registry.write() as session:
+            require_compared(registry, session, version)  # the champion may have changed just now
             reign = promote(session, name, number, policy, platform(), wish)
         reach("promote: committed")
     return reign

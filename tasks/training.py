@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -17,12 +17,11 @@ from registry.models import get_model
 from registry.numbering import Release
 from registry.registration import Judged, Registration, register
 from registry.versions import ModelVersion, find_trained
+from tasks.challenge import judge_champion, rows_for_champion
 from tasks.environments import built_environment, interpreter, machine
 from tasks.errors import EnvironmentBuildError
 from tasks.evaluation import check_metrics, measure, measured_names, pair_outcomes
 from tasks.home import Home
-from tasks.join_plan import read_plans
-from tasks.joined_inputs import choose_inputs
 from tasks.model_folder import ModelFolder, ModelSpec
 from tasks.notebook import running_notebook
 from tasks.predictions import predict_rows
@@ -86,7 +85,9 @@ def train_version(
             predicted = predict_rows(room, request.folder, artifact, rows.holdout)
             page = notebook()
     say(f"judging on {rows.holdout.num_rows:,} rows of {len(selection.holdout)} held-out days")
-    seen = _rows_for_champion(registry, home, request, selection, rows)
+    seen = rows.holdout
+    if request.champion is not None:
+        seen = rows_for_champion(registry, home, request.champion, spec, selection, seen)
     evaluation = _evaluate(wheelhouse, home, tier, request, rows, seen, predicted)
     contents = version_contents(request, selection, rows, artifact, predicted, evaluation, page)
     version, new = _register(registry, request, selection, key, contents, evaluation)
@@ -164,15 +165,7 @@ def _evaluate(
     against: dict[str, Any] | None = None
     if request.champion is not None:
         champion = request.champion
-        with built_environment(
-            home.scratch, spec.name, champion.lock, walled=tier.walled, wheelhouse=wheelhouse
-        ) as environment:
-            room = Room(home, environment, tier)
-            chances = predict_rows(room, champion.folder, champion.artifact, seen)
-        theirs = {}  # of another kind of prediction: nothing to compare
-        if (champion.spec.kind, set(champion.spec.classes)) == (spec.kind, set(spec.classes)):
-            theirs = measure(names, pair_outcomes(champion.spec, happened, chances))
-        against = {"version": champion.version.number, "metrics": theirs}
+        against = judge_champion(wheelhouse, home, tier, champion, spec, happened, seen)
     checks = check_metrics(spec.metrics, own, against["metrics"] if against else None)
     return {
         "metrics": own,
@@ -182,25 +175,6 @@ def _evaluate(
         "rows": rows.holdout.num_rows,
         "base_rate": float(outcomes.happened.mean()) if spec.kind != "multiclass" else None,
     }
-
-
-def _rows_for_champion(
-    registry: Registry, home: Home, request: Request, selection: Selection, rows: TrainingRows
-) -> pa.Table:
-    """Return the held-out rows as the champion sees them, in the same order.
-
-    It may have other features, or join the same input by another rule.
-    """
-    champion, spec = request.champion, request.folder.spec
-    if champion is None:
-        return rows.holdout
-    own = champion.spec
-    if own.joins == spec.joins and set(own.features) <= set(rows.holdout.column_names):
-        return rows.holdout
-    plans = read_plans(champion.json("contract.json"))
-    joined = tuple(choose_inputs(registry, home, plans, selection.holdout))
-    theirs = replace(selection, train=(), plans=plans, joined=joined)
-    return load_rows(registry, home, replace(own, target=spec.target), theirs).holdout
 
 
 def _register(

@@ -57,6 +57,38 @@ def test_a_run_that_nobody_starts_is_counted_as_late(record: Path, server: str) 
     assert after == before + 1
 
 
+def test_backfills_that_run_or_are_paused_are_named(record: Path, server: str) -> None:
+    api = PrefectApi(server)
+    ensure_pool(api, "pilotline")
+    settings = {"PREFECT_API_URL": server}
+    flow = api.post("/flows/", {"name": "backfill"})["id"]
+    days = {"start": "2013-01-01", "end": "2013-12-31", "using": "champion"}
+    kinds = {"RUNNING": "Running", "PAUSED": "Suspended", "COMPLETED": "Completed"}
+    runs = [
+        api.post(
+            "/flow_runs/",
+            {
+                "flow_id": flow,
+                "parameters": {"model": name, **days},
+                "state": {"type": kind, "name": kinds[kind]},
+            },
+        )["id"]
+        for name, kind in (("one", "RUNNING"), ("two", "PAUSED"), ("three", "COMPLETED"))
+    ]
+    printed = run_pilotline(record, "status", settings=settings).out
+    found = run_pilotline(record, "status", "--json", settings=settings).json["server"]
+    for run in runs:
+        api.delete(f"/flow_runs/{run}")
+    said = "1 running, 1 paused: one 2013-01-01 to 2013-12-31, two 2013-01-01 to 2013-12-31"
+    (line,) = [line for line in printed.splitlines() if line.startswith("backfills")]
+    assert line.split(maxsplit=1)[1].strip() == said
+    assert {(one["run"], one["state"]) for one in found["backfills"]} == {
+        (runs[0], "running"),
+        (runs[1], "paused"),
+    }
+    assert "backfills" not in run_pilotline(record, "status", settings=settings).out
+
+
 def test_a_lock_that_a_killed_factory_left_is_recognised(record: Path) -> None:
     (record / "prefect").mkdir(exist_ok=True)
     (record / "prefect" / "up.lock").touch()

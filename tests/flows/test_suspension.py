@@ -152,6 +152,34 @@ def test_evidence_that_changed_is_shown_again(desk: Desk) -> None:
     assert decisions(desk) == []
 
 
+def test_a_champion_that_changed_while_it_waited_is_compared_before_it_is_asked_again(
+    home: Path, server: str
+) -> None:
+    desk = Desk(home, server)
+    alone = Desk(home, "")  # at that server releases of other homes wait on other evidence
+    for gate, person in (("review", REVIEWER), ("go-live", OPERATOR)):
+        assert alone.decide("approve", person, gate).status == 0
+        assert desk.command("release", MODEL, CHALLENGER).status == 0
+    trained = desk.command("train", MODEL, "--until", "2013-07-20", "--json").json
+    number = trained["number"]
+    assert trained["champion"]["version"] == CHALLENGER
+    run = desk.start(version=number)
+    until = desk.question(run).split(" until ")[1].split(". ")[0]
+    said = ("--reason", "worse", "--by", OPERATOR)
+    assert desk.command("rollback", MODEL, *said).status == 0
+    desk.answer(run)
+    assert desk.execute(run)["name"] == "Suspended"
+    page = desk.question(run)
+    assert "The evidence changed while it waited" in page
+    assert "| metric | this version | champion 1.0.0 |" in page
+    assert f"It was trained against {CHALLENGER}, which is not champion now" in page
+    assert f"until {until}." in page  # asking again gives no more time
+    waiting = desk.command("status", "--json").json["approvals"]
+    assert {w["version"]: w["gate"] for w in waiting} == {CHALLENGER: "review", number: "review"}
+    refused = alone.decide("approve", OPERATOR, "go-live")
+    assert "an earlier promotion used up its approval at review" in refused.err
+
+
 def test_a_version_revoked_while_it_waited_ends_the_run(desk: Desk) -> None:
     run = desk.start()
     revoked = desk.command("revoke", MODEL, CHALLENGER, "--reason", "leaks", "--by", OPERATOR)

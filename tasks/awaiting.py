@@ -1,0 +1,57 @@
+"""Which versions wait for somebody's decision, and for which: what a release would ask."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from registry import Registry
+from registry.approvals import live_approval
+from registry.errors import PolicyError
+from registry.policy import GATES
+from registry.serving import Waiting, list_waiting
+from registry.verifications import passed_verification
+from tasks.challenge import present_evaluation
+from tasks.gates import policy_of
+from tasks.home import Home
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A version that waits."""
+
+    model: str
+    number: str
+    gate: str  # where its release would wait; empty where both are approved
+    approvers: tuple[str, ...]  # who may decide there
+    verified: bool
+
+
+def list_awaited(registry: Registry, home: Home) -> list[Awaited]:
+    """Return the versions that wait, without those whose release would refuse them.
+
+    Whether an approval counts is judged as a release does: one that a promotion used up, that
+    expired or that was given under another policy is asked for again.
+    """
+    with registry.read() as session:
+        return [
+            _describe(registry, home, session, found)
+            for found in list_waiting(session)
+            if all(
+                c["passed"] for c in present_evaluation(registry, session, found.version)["checks"]
+            )
+        ]
+
+
+def _describe(registry: Registry, home: Home, session: Session, found: Waiting) -> Awaited:
+    version, gate = found.version, found.gate
+    approvers: tuple[str, ...] = ()
+    try:
+        policy = policy_of(home, registry, version)
+    except PolicyError:  # an overview does without it; the release says what is wrong
+        pass
+    else:
+        open_gates = (g for g in GATES if live_approval(session, version, g, policy) is None)
+        gate = next(open_gates, "")
+        approvers = policy.approvers.get(gate, ())
+    verified = passed_verification(session, version) is not None
+    return Awaited(found.model, version.number, gate, approvers, verified)
