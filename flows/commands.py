@@ -195,6 +195,7 @@ def run_release(
         out.print(f"{model} {version}: {show(released.reason)}", markup=False)
         if released.command:
             out.print(f"Next: {released.command}", markup=False)
+        if released.state != "champion":
             _print_way_back(model, version)
     return 0 if released.state in ("champion", "waiting") else 1
 
