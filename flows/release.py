@@ -10,7 +10,7 @@ from pydantic import Field
 from flows.events import emit
 from flows.people_commands import deliver_due
 from flows.place import current_home
-from flows.suspension import deployed_run, end_run, pass_gate
+from flows.suspension import deployed_run, end_run, forget_answers, pass_gate
 from registry.promotions import Wish
 from tasks.steps import (
     Gate,
@@ -54,9 +54,14 @@ def release(
         decide_within_h: how many hours a run of a deployment waits at a gate; by default as long
             as an approval holds that nothing has used, which the policy says.
     """
-    released = _advance(model, version, Wish(effective_from, break_consumers), decide_within_h)
+    try:
+        released = _advance(model, version, Wish(effective_from, break_consumers), decide_within_h)
+    except Exception:
+        forget_answers()
+        raise
     if deployed_run() is None:
         return released
+    forget_answers()
     if released.state == "champion":
         deliver_due()
     ended: Released = end_run(released.state, released.reason)

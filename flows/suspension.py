@@ -7,10 +7,12 @@ record up each time it wakes, whoever woke it, and asks again while nothing coun
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
@@ -35,6 +37,8 @@ from tasks.steps import Gate, read_gate
 
 DECIDABLE = ("registered", "approved")  # a version of another status can no longer be decided on
 PREFIX, ANSWER = "suspended-", "-response"  # how Prefect 3.8 names what a suspended run waits for
+
+MOST_INPUTS = 200  # of a run; each question leaves three, an answer one
 
 log = logging.getLogger("pilotline")
 
@@ -100,6 +104,17 @@ def deployed_run() -> FlowRun | None:
     if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
         return None
     return run
+
+
+def forget_answers() -> None:
+    """Delete what was sent to a run that ends without having looked at it: no code is to stay."""
+    run = deployed_run()
+    if run is None:
+        return
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        for left in client.filter_flow_run_input(run.id, PREFIX, MOST_INPUTS, set()):
+            if left.key.endswith(ANSWER):
+                client.delete_flow_run_input(run.id, left.key)
 
 
 def end_run(state: str, reason: str) -> Any:

@@ -180,6 +180,20 @@ def test_a_champion_that_changed_while_it_waited_is_compared_before_it_is_asked_
     assert "an earlier promotion used up its approval at review" in refused.err
 
 
+def test_an_answer_that_a_run_ends_without_looking_at_is_deleted_too(
+    home: Path, server: str
+) -> None:
+    desk, alone = Desk(home, server), Desk(home, "")
+    run = desk.start()
+    assert desk.answer(run) == "ACCEPT"
+    assert [key for key in desk.inputs(run) if key.endswith("-response")]
+    for gate, person in (("review", REVIEWER), ("go-live", OPERATOR)):
+        assert alone.decide("approve", person, gate).status == 0
+        assert desk.command("release", MODEL, CHALLENGER).status == 0
+    assert desk.execute(run)["message"] == "champion already"
+    assert not [key for key in desk.inputs(run) if key.endswith("-response")]
+
+
 def test_a_version_revoked_while_it_waited_ends_the_run(desk: Desk) -> None:
     run = desk.start()
     revoked = desk.command("revoke", MODEL, CHALLENGER, "--reason", "leaks", "--by", OPERATOR)
