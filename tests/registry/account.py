@@ -58,6 +58,7 @@ class Account:
     decided: dict[Gate, tuple[str, str]] = field(default_factory=dict)  # who said what last
     days: dict[Gate, int] = field(default_factory=dict)  # how old that is
     spent: set[Gate] = field(default_factory=set)  # used, expired, or of somebody removed since
+    used: set[Gate] = field(default_factory=set)  # up, by a promotion, and not decided since
     verified: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
     champions: list[str] = field(default_factory=list)  # of promotions and rollbacks, in order
     stack: list[str] = field(default_factory=list)  # of promotions that no rollback took away
@@ -115,14 +116,18 @@ class Account:
             return False, number not in self.champions
         if self.live(number, REVIEW if gate == GO_LIVE else GO_LIVE) == who:
             return False, False
+        if gate == REVIEW:
+            return False, True
         passed = [ok for _, ok in self.verified.get(number, [])][-1:] == [True]
-        return False, gate == REVIEW or (self.status[number] == "approved" and passed)
+        reviewed = self.status[number] == "approved" and (number, REVIEW) not in self.used
+        return False, reviewed and passed
 
     def decide(self, number: str, gate: str, who: str, decision: str) -> None:
         """Enter a new decision."""
         self.decided[number, gate] = (who, decision)
         self.days[number, gate] = 0
         self.spent.discard((number, gate))
+        self.used.discard((number, gate))
         if decision == "reject":
             self.status[number] = "rejected"
         elif gate == REVIEW:
@@ -160,6 +165,7 @@ class Account:
             self.champions.append(number)
             self.stack.append(number)
             self.promotions += 1
+            self.used |= {(number, gate) for gate in (REVIEW, GO_LIVE)}
             self.spent |= {(number, gate) for gate in (REVIEW, GO_LIVE)}
 
     def fallback(self) -> str | None:
