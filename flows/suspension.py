@@ -30,12 +30,12 @@ from registry.base import now
 from registry.policy import Policy
 from registry.statuses import last_move
 from registry.versions import get_version, status_of
+from tasks.challenge import DECIDABLE
 from tasks.errors import SettingsError
 from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.steps import Gate, read_gate
 
-DECIDABLE = ("registered", "approved")  # a version of another status can no longer be decided on
 PREFIX, ANSWER = "suspended-", "-response"  # how Prefect 3.8 names what a suspended run waits for
 
 MOST_INPUTS = 200  # of a run; each question leaves three, an answer one

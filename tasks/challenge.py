@@ -30,7 +30,7 @@ from tasks.tiers import tier_for
 from tasks.training_data import Pin, Selection, load_rows
 from tasks.wheelhouse import Wheelhouse
 
-DECIDABLE = ("registered", "approved")
+DECIDABLE = ("registered", "approved")  # a version of another status can no longer be decided on
 
 
 def present_evaluation(registry: Registry, session: Session, version: ModelVersion) -> Any:

@@ -153,7 +153,7 @@ class _Scoring:
         with self._lock:
             if not self._made:
                 lake.ensure_table(self._path, self._job.schema, self._columns)
-            self._made = True
+                self._made = True
 
     def _input(self, run: Run) -> DeltaTable:
         with self._lock:
