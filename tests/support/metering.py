@@ -1,0 +1,66 @@
+"""The part of pytest that notes what each test costs; budgets.py sums it up."""
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cpu_time import (
+    adopt_orphans,
+    record,
+    tree_cpu_s,
+    wait_for_orphans,
+    watch_starts,
+)
+from tests.support.tiers import TESTS
+
+
+class Metering:
+    """Notes CPU and wall seconds of each test, and those of each session fixture apart."""
+
+    def __init__(self) -> None:
+        adopt_orphans()
+        watch_starts()
+        self._session_cpu_s = 0.0  # of the fixtures set up so far
+        self._session_wall_s = 0.0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Note one test, with its fixtures but for those of the session."""
+        cpu_s, wall_s = tree_cpu_s() - self._session_cpu_s, time.monotonic() - self._session_wall_s
+        try:
+            return (yield)
+        finally:
+            record(
+                {
+                    "kind": "test",
+                    "name": _file_of(item.path),
+                    "id": item.nodeid,
+                    "cpu_s": tree_cpu_s() - self._session_cpu_s - cpu_s,
+                    "wall_s": time.monotonic() - self._session_wall_s - wall_s,
+                }
+            )
+            wait_for_orphans()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object]
+    ) -> Generator[None, object, object]:
+        """Note a session fixture, without those it needs itself."""
+        if fixturedef.scope != "session":
+            return (yield)
+        cpu_s, wall_s = tree_cpu_s(), time.monotonic()
+        inner_cpu_s, inner_wall_s = self._session_cpu_s, self._session_wall_s
+        try:
+            return (yield)
+        finally:
+            cpu_s, wall_s = tree_cpu_s() - cpu_s, time.monotonic() - wall_s
+            own = cpu_s - (self._session_cpu_s - inner_cpu_s)
+            record({"kind": "session", "name": fixturedef.argname, "cpu_s": own})
+            self._session_cpu_s = inner_cpu_s + cpu_s
+            self._session_wall_s = inner_wall_s + wall_s
+
+
+def _file_of(path: Path) -> str:
+    return path.relative_to(TESTS).as_posix()

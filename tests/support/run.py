@@ -1,0 +1,147 @@
+"""Run a tier of the tests: the passes it consists of, what they cost, and what was slow.
+
+``python -m tests.support.run TIER [--write-budgets] [pytest's own words]``. Files that wait for
+processes run six at a time after those that compute, which run one a core.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tests.support import budgets
+from tests.support.cpu_time import RECORDS, adopt_orphans, descendants
+from tests.support.once import SHARED
+from tests.support.tiers import Tier
+from tests.support.waiting import CALIBRATION, cores
+
+LINE = "sum(range(10**8))"
+WAITING_WORKERS = 6
+SLOWEST = 20
+END_S = 60  # for pytest to end what tests started
+NOTHING_RAN = 5  # pytest's exit status
+STATUS_OF_SIGTERM = 143
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How long the calibration line took, in seconds."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def main(words: Sequence[str]) -> int:
+    """Run a tier and return the exit status."""
+    tier, write = Tier(words[0]), "--write-budgets" in words
+    own = [word for word in words[1:] if word != "--write-budgets"]
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, _end)
+    began, first = time.monotonic(), calibrate()
+    print(f'python3 -c "{LINE}": {first.wall_s:.2f} s ({first.cpu_s:.2f} s of CPU)', flush=True)
+    with _shared_folder() as folder:
+        records = folder / "records.jsonl"
+        environment = os.environ | {
+            SHARED: str(folder),
+            RECORDS: str(records),
+            CALIBRATION: f"{first.wall_s:.2f}",
+        }
+        try:
+            statuses = [_run_pass(tier, cores(), "computes", own, environment)]
+            if tier is not Tier.QUICK:
+                statuses.append(_run_pass(tier, WAITING_WORKERS, "waits", own, environment))
+        finally:
+            _end_all()  # a server's keeper notes its own seconds as it ends
+        facts = budgets.read_records(records)
+    last = calibrate()
+    spent = budgets.sum_up(facts, (first.cpu_s + last.cpu_s) / 2)
+    _print_slowest(facts)
+    took = time.monotonic() - began
+    print(
+        f'{tier} took {took:.0f} s; python3 -c "{LINE}" {first.wall_s:.2f} s before and '
+        f"{last.wall_s:.2f} s after, so {took * 2 / (first.wall_s + last.wall_s):.0f} s where it "
+        "takes one.",
+        flush=True,
+    )
+    failed = max((status for status in statuses if status != NOTHING_RAN), default=NOTHING_RAN)
+    if failed or own:  # a part of a tier says nothing of its budgets
+        return failed
+    if write:
+        budgets.write_budgets(spent)
+    elif tier is Tier.CI:
+        excess = budgets.find_excess(spent, budgets.read_budgets())
+        print("\n".join(excess))
+        failed = int(bool(excess))
+    return failed
+
+
+def calibrate() -> Calibration:
+    """Return how long the calibration line takes now."""
+    wall_s, cpu_s = time.monotonic(), time.process_time()
+    sum(range(10**8))
+    return Calibration(time.monotonic() - wall_s, time.process_time() - cpu_s)
+
+
+def _run_pass(
+    tier: Tier, workers: int, only: str, words: Sequence[str], environment: dict[str, str]
+) -> int:
+    together: list[str] = []
+    if find_spec("xdist") and "no:xdist" not in " ".join(words):
+        # Each worker takes the next file; in the order of conftest.py, not by number of tests.
+        together = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", *together]
+    command += ["--tier", tier, "--only", only, *words]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        return process.wait()
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_S)
+        raise
+
+
+@contextmanager
+def _shared_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="pilotline-tests-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(STATUS_OF_SIGTERM)
+
+
+def _end_all() -> None:
+    """Wait for the servers' keepers, whose users are gone, then end what is left."""
+    until = time.monotonic() + END_S
+    while list(descendants()) and time.monotonic() < until:
+        with suppress(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        time.sleep(0.1)
+    for pid in list(descendants()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _print_slowest(facts: Sequence[dict[str, Any]]) -> None:
+    tests = sorted((f for f in facts if f["kind"] == "test"), key=lambda f: -f["wall_s"])
+    print(f"The {SLOWEST} slowest tests, with their file's own fixtures (seconds, CPU seconds):")
+    for fact in tests[:SLOWEST]:
+        print(f"{fact['wall_s']:7.1f} {fact['cpu_s']:7.1f}  {fact['id']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

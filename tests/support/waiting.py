@@ -1,0 +1,54 @@
+"""How long a test waits: limits said for a quiet quick machine, stretched for this one."""
+
+import os
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+CALIBRATION = "PILOTLINE_TEST_SLOWNESS"  # what tests/support/run.py measured, for every worker
+LOOP = 10**7  # a tenth of the calibration line python3 -c "sum(range(10**8))"
+QUICK_LOOP_S = 0.1  # what that takes where all limits are meant for
+MOST = 20.0
+POLL_S = 0.02
+
+
+def wait_until(happened: Callable[[], Any], limit_s: float) -> bool:
+    """Tell whether ``happened`` turned true within ``limit_s`` of a quiet quick machine."""
+    until = time.monotonic() + stretched(limit_s)
+    while time.monotonic() < until:
+        if happened():
+            return True
+        time.sleep(POLL_S)
+    return bool(happened())
+
+
+def stretched(limit_s: float) -> float:
+    """Return what ``limit_s`` of a quiet quick machine is here and now, in seconds.
+
+    The longer of two views counts: how slow the processor was when the run began, times how many
+    processes want each core at the moment.
+    """
+    waiting = os.getloadavg()[0] / cores()
+    return limit_s * min(MOST, max(1.0, slowness()) * max(1.0, waiting))
+
+
+@cache
+def slowness() -> float:
+    """Return how many times longer this machine takes than the one that limits are meant for."""
+    known = os.environ.get(CALIBRATION)
+    return float(known) if known else loop_cpu_s() / QUICK_LOOP_S
+
+
+def loop_cpu_s() -> float:
+    """Return the CPU seconds of a tenth of the calibration line."""
+    began = time.process_time()
+    sum(range(LOOP))
+    return time.process_time() - began
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
