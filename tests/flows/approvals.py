@@ -10,8 +10,8 @@ from typing import Any
 import pyotp
 
 from flows.up_api import PrefectApi
-from tests.flows.conftest import ROOT, Ran, environment_of, run_pilotline
 from tests.flows.factory import CHALLENGER, MODEL, PEOPLE, PYTHON
+from tests.support.commands import ROOT, Ran, environment_of, run_process
 
 RUN_LIMIT_S = 240
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # any 32 bytes
@@ -40,7 +40,7 @@ class Desk:
 
     def command(self, *words: str) -> Ran:
         """Run a command in the home, at the server."""
-        return run_pilotline(self.home, *words, settings=self.settings)
+        return run_process(self.home, *words, settings=self.settings)
 
     def decide(self, decision: str, person: str, gate: str = "review", *more: str) -> Ran:
         """Decide by command."""

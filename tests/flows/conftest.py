@@ -4,16 +4,12 @@ The demo is run once for all workers: whoever comes first runs it, the others wa
 change a home get a copy; those that only read use the demo's own.
 """
 
-import fcntl
 import json
 import os
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -23,12 +19,11 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-COMMAND = Path(sys.executable).with_name("pilotline")
-DEMO_LIMIT_S = 400  # it takes 60 s on two idle cores
-COMMAND_LIMIT_S = 120
-SERVER_LIMIT_S = 90
-NOTHING: Mapping[str, str] = {}
+from tests.support.commands import NOTHING, ROOT, Ran, environment_of, run_here, run_process
+from tests.support.once import kept_server, made_once
+from tests.support.ports import next_port
+
+DEMO_LIMIT_S = 400  # stretched; it takes 60 s on two idle cores
 
 # Runs in a process of its own: what an outsider with nothing but the deltalake package reads.
 OUTSIDER = """
@@ -38,20 +33,6 @@ table = DeltaTable(sys.argv[1])
 rows = QueryBuilder().register("t", table).execute(sys.argv[2]).read_all()
 json.dump(rows.to_struct_array().to_pylist(), sys.stdout, default=str)
 """
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A command that ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The one JSON value on standard output."""
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True)
@@ -69,49 +50,6 @@ class Demo:
 
 
 Run = Callable[..., Ran]
-
-
-def environment_of(home: Path, settings: Mapping[str, str] = NOTHING) -> dict[str, str]:
-    """Return the environment of a user of ``home`` who set nothing but ``settings``."""
-    own = {k: v for k, v in os.environ.items() if not k.startswith(("PILOTLINE_", "PREFECT_"))}
-    places = {"PILOTLINE_HOME": str(home), "PILOTLINE_LAB": str(ROOT / "lab")}
-    return own | places | dict(settings)
-
-
-def run_pilotline(
-    home: Path,
-    *words: str,
-    settings: Mapping[str, str] = NOTHING,
-    limit_s: float = COMMAND_LIMIT_S,
-) -> Ran:
-    """Run ``pilotline`` with ``words`` in ``home``, as a user would, and wait for its end."""
-    done = subprocess.run(
-        [COMMAND, *words],
-        env=environment_of(home, settings),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=limit_s,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
-
-
-def start_pilotline(
-    home: Path, *words: str, settings: Mapping[str, str] = NOTHING
-) -> subprocess.Popen[str]:
-    """Start ``pilotline`` in a process group of its own, as a shell does."""
-    return subprocess.Popen(
-        [COMMAND, *words],
-        env=environment_of(home, settings),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def query_table(
@@ -175,16 +113,6 @@ def processes_of(home: Path) -> dict[int, str]:
     return found
 
 
-def wait_until(happened: Callable[[], Any], limit_s: float) -> bool:
-    """Tell whether ``happened`` turned true within ``limit_s``."""
-    until = time.monotonic() + limit_s
-    while time.monotonic() < until:
-        if happened():
-            return True
-        time.sleep(0.02)
-    return bool(happened())
-
-
 def copy_home(home: Path, target: Path) -> Path:
     """Copy a home; it works at its new place. Prefect's own files, which are no facts, stay."""
     return Path(shutil.copytree(home, target, ignore=shutil.ignore_patterns("prefect")))
@@ -203,20 +131,18 @@ def copy_record(home: Path, target: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def demo(shared: Path) -> Demo:
     """Return the home of one demo run that all workers share; only read it."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
-    shared.mkdir(exist_ok=True)
-    home, said = shared / "home", shared / "said.json"
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not said.exists():
-            ran = run_pilotline(home, "demo", "--json", limit_s=DEMO_LIMIT_S)
-            said.write_text(json.dumps([vars(ran), processes_of(home)]), "utf-8")
-    facts, left = json.loads(said.read_text("utf-8"))
-    assert facts["status"] == 0, facts["err"]
-    return Demo(home, Ran(**facts), left)
+
+    def make(folder: Path) -> None:
+        home = folder / "home"
+        ran = run_process(home, "demo", "--json", limit_s=DEMO_LIMIT_S)
+        (folder / "said.json").write_text(json.dumps([vars(ran), processes_of(home)]), "utf-8")
+        assert ran.status == 0, ran.err
+
+    folder = made_once(shared, "demo", make)
+    facts, left = json.loads((folder / "said.json").read_text("utf-8"))
+    return Demo(folder / "home", Ran(**facts), left)
 
 
 @pytest.fixture(scope="module")
@@ -234,27 +160,26 @@ def record(demo: Demo, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(shared: Path) -> Iterator[str]:
     """Return the address of a running Prefect server; naming it saves each command 4 s."""
-    folder = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.temporary_server", str(port)],
-            env=environment_of(folder, {"PREFECT_HOME": str(folder)}),
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-        )
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        assert wait_until(lambda: answers(url), SERVER_LIMIT_S), (folder / "server.log").read_text()
-        yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    with kept_server(shared, "prefect", _prefect, _address_of_prefect, _of_prefect) as kept:
+        yield kept.facts["url"]
+
+
+def _prefect(folder: Path) -> list[str]:
+    """Return what starts a server, at a port that is known from then on."""
+    port = next_port(folder.parent)
+    (folder / "port").write_text(str(port), "utf-8")
+    return [sys.executable, "-m", "flows.temporary_server", str(port)]
+
+
+def _of_prefect(folder: Path) -> dict[str, str]:
+    return environment_of(folder, {"PREFECT_HOME": str(folder)})
+
+
+def _address_of_prefect(folder: Path) -> dict[str, str] | None:
+    url = f"http://127.0.0.1:{(folder / 'port').read_text('utf-8')}/api"
+    return {"url": url} if answers(url) else None
 
 
 def answers(url: str) -> bool:
@@ -268,10 +193,10 @@ def answers(url: str) -> bool:
 
 @pytest.fixture
 def read(demo: Demo) -> Run:
-    """Return a function that runs a reading command in the demo's own home."""
+    """Return a function that runs a reading command in the demo's own home, in this process."""
 
     def run(*words: str, **settings: str) -> Ran:
-        return run_pilotline(demo.home, *words, settings=settings)
+        return run_here(demo.home, *words, settings=settings)
 
     return run
 
@@ -281,7 +206,7 @@ def pilotline(home: Path, server: str) -> Run:
     """Return a function that runs a command in this file's copy, at the running server."""
 
     def run(*words: str, **settings: str) -> Ran:
-        return run_pilotline(home, *words, settings={"PREFECT_API_URL": server} | settings)
+        return run_process(home, *words, settings={"PREFECT_API_URL": server} | settings)
 
     return run
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from tasks.example_shift import shift_flights
-from tests.flows.conftest import ROOT, copy_home, environment_of, run_pilotline
+from tests.flows.conftest import copy_home
+from tests.support.commands import ROOT, environment_of, run_process
 
 MODEL = "flight-delay"
 CHALLENGER = "1.0.1"  # what the demo leaves waiting at review
@@ -33,10 +34,10 @@ def make_owing(demo_home: Path, target: Path, server: str, days: int = 3) -> Pat
     since = datetime.now(UTC) - timedelta(days=days)
     for gate, person in PEOPLE.items():
         words = ("--gate", gate, "--by", person, "--comment", "seen")
-        ran = run_pilotline(home, "approve", MODEL, CHALLENGER, *words)
+        ran = run_process(home, "approve", MODEL, CHALLENGER, *words)
         assert ran.status == 0, ran.err
         moment = ("--effective-from", since.isoformat(timespec="seconds"))
-        ran = run_pilotline(home, "release", MODEL, CHALLENGER, *moment, settings=named)
+        ran = run_process(home, "release", MODEL, CHALLENGER, *moment, settings=named)
         assert ran.status == 0, ran.err
     return home
 

@@ -15,9 +15,11 @@ import pytest
 
 from tests.flows.approvals import KEY, OPERATOR, REVIEWER, RUN_LIMIT_S, Desk
 from tests.flows.browser import SHOTS, Person, at_browser
-from tests.flows.conftest import Demo, copy_home, query_sqlite, wait_until
+from tests.flows.conftest import Demo, copy_home, query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
-from tests.flows.test_up import END_LIMIT_S, free_port, start
+from tests.flows.test_up import END_LIMIT_S, start
+from tests.support.ports import next_port
+from tests.support.waiting import wait_until
 
 CODE_LIMIT_S = 60  # a code holds 30 s
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -64,7 +66,9 @@ class Release:
 
 
 @pytest.fixture(scope="module")
-def release(demo: Demo, server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+def release(
+    demo: Demo, server: str, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
     """Return somebody at the browser, and a factory where two versions wait at review."""
     folder = tmp_path_factory.mktemp("browser")
     home = copy_home(demo.home, folder / "home")
@@ -74,7 +78,7 @@ def release(demo: Demo, server: str, tmp_path_factory: pytest.TempPathFactory) -
     policy.write_text(text, "utf-8")
     phones = Desk(home, server).ask_for_codes()
     shots = Path(os.environ.get(SHOTS) or folder / "shots")
-    port = free_port()
+    port = next_port(shared)
     with at_browser(f"http://127.0.0.1:{port}", shots) as person:
         factory = start(home, port, PILOTLINE_APPROVAL_KEY=KEY)
         try:

@@ -19,19 +19,16 @@ import pytest
 
 from flows.up_api import PrefectApi
 from tests.flows.conftest import (
-    ROOT,
     Demo,
     contents_of,
     copy_home,
-    environment_of,
     predictions_of,
     query_sqlite,
     query_table,
-    run_pilotline,
-    start_pilotline,
-    wait_until,
 )
 from tests.flows.factory import MODEL, PYTHON
+from tests.support.commands import ROOT, environment_of, run_process, start_process
+from tests.support.waiting import wait_until
 
 START, DAYS = date(2013, 2, 15), 14  # four commits: of one day, two, four and seven
 END = START + timedelta(days=DAYS - 1)
@@ -108,7 +105,7 @@ class Desk:
 
     def command(self, *words: str) -> Any:
         """Run a command at the server, which succeeds."""
-        ran = run_pilotline(self.home, *words, settings={"PREFECT_API_URL": self.url})
+        ran = run_process(self.home, *words, settings={"PREFECT_API_URL": self.url})
         assert ran.status == 0, ran.err
         return ran
 
@@ -146,7 +143,7 @@ def unscored(demo: Demo, server: str, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("backfill")
     home = copy_home(demo.home, folder / "home")
     settings = {"PREFECT_API_URL": server}
-    ingested = run_pilotline(home, "ingest", "flights", *RANGE, settings=settings)
+    ingested = run_process(home, "ingest", "flights", *RANGE, settings=settings)
     assert ingested.status == 0, ingested.err
     yield home
     shutil.rmtree(folder)
@@ -173,7 +170,7 @@ def test_a_suspended_run_ends_between_days_and_resumed_does_the_rest_once(desk: 
     assert 0 < len(before) < DAYS
     assert contents_of(desk.home)["scratch"] == []
 
-    again = run_pilotline(desk.home, "pause", MODEL, settings={"PREFECT_API_URL": desk.url})
+    again = run_process(desk.home, "pause", MODEL, settings={"PREFECT_API_URL": desk.url})
     assert again.status == 1
     assert f"is paused already, and none is running. 'pilotline resume {MODEL}'" in again.err
 
@@ -205,7 +202,7 @@ def test_resumed_before_its_process_is_through_a_run_goes_on_in_one_process(desk
 def test_a_commands_run_waits_where_it_is_and_goes_on_when_it_is_resumed(desk: Desk) -> None:
     words = ("backfill", MODEL, *RANGE, "--using", "champion")
     before = desk.running()
-    process = start_pilotline(desk.home, *words, settings={"PREFECT_API_URL": desk.url})
+    process = start_process(desk.home, *words, settings={"PREFECT_API_URL": desk.url})
     assert wait_until(lambda: desk.running() - before, LIMIT_S)
     (run,) = desk.running() - before
     desk.command("pause", MODEL)
@@ -286,7 +283,7 @@ def test_interrupted_by_a_person_or_ended_by_a_worker_it_leaves_whole_days_only(
     named = {"PREFECT_API_URL": desk.url}
     log = desk.home / "lake" / "predictions" / MODEL / "_delta_log"
     before = len(list(log.glob("*.json")))
-    process = start_pilotline(desk.home, *words, settings=named)
+    process = start_process(desk.home, *words, settings=named)
     assert wait_until(lambda: len(list(log.glob("*.json"))) > before, LIMIT_S)
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=LIMIT_S)
@@ -320,14 +317,14 @@ def test_interrupted_by_a_person_or_ended_by_a_worker_it_leaves_whole_days_only(
 def test_without_a_run_that_is_paused_or_running_both_commands_say_so(desk: Desk) -> None:
     settings = {"PREFECT_API_URL": desk.url}
     for word, what in (("pause", "Pausing"), ("resume", "Resuming")):
-        ran = run_pilotline(desk.home, word, "churn", settings=settings)
+        ran = run_process(desk.home, word, "churn", settings=settings)
         assert ran.status == 1
         assert f"{what} backfills of 'churn': none is" in ran.err
 
 
 def test_a_run_that_has_not_begun_cannot_be_paused_yet_and_that_is_said(desk: Desk) -> None:
     run = desk.make_run()
-    ran = run_pilotline(desk.home, "pause", MODEL, settings={"PREFECT_API_URL": desk.url})
+    ran = run_process(desk.home, "pause", MODEL, settings={"PREFECT_API_URL": desk.url})
     desk.api.delete(f"/flow_runs/{run}")
     assert ran.status == 1
     assert f"{MODEL} {START} to {END} is about to start. Pause it in a moment." in ran.err

@@ -10,17 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import (
-    ROOT,
-    Demo,
-    Ran,
-    Run,
-    contents_of,
-    copy_home,
-    predictions_of,
-    query_sqlite,
-    run_pilotline,
-)
+from tests.flows.conftest import Demo, Run, contents_of, copy_home, predictions_of, query_sqlite
+from tests.support.commands import ROOT, Ran, run_process
 
 MODEL = "flight-delay"
 DAY = ("--date", "2013-02-01")
@@ -125,7 +116,7 @@ def test_an_unknown_thing_is_told_with_what_is_known(
     words: tuple[str, ...], needed: list[str], demo: Demo
 ) -> None:
     before = contents_of(demo.home)
-    done = run_pilotline(demo.home, *words)
+    done = run_process(demo.home, *words)
     check_refusal(done, *needed)
     assert SERVER not in done.err  # what can be told without a server starts none
     assert contents_of(demo.home) == before
@@ -173,7 +164,7 @@ def test_a_model_folder_that_cannot_be_trained_is_told_at_once(
 ) -> None:
     spoil(lab)
     before = contents_of(demo.home)
-    done = run_pilotline(demo.home, "train", MODEL, settings={"PILOTLINE_LAB": str(lab)})
+    done = run_process(demo.home, "train", MODEL, settings={"PILOTLINE_LAB": str(lab)})
     check_refusal(done, f"lab/models/{MODEL}", *needed)
     assert SERVER not in done.err
     assert contents_of(demo.home) == before
@@ -183,7 +174,7 @@ def test_production_scores_on_while_the_lab_is_broken(demo: Demo, lab: Path, ser
     spoil_script(lab)
     removal_of("model.toml")(lab)
     settings = {"PILOTLINE_LAB": str(lab), "PREFECT_API_URL": server}
-    done = run_pilotline(demo.home, "score", MODEL, *DAY, "--json", settings=settings)
+    done = run_process(demo.home, "score", MODEL, *DAY, "--json", settings=settings)
     assert done.status == 0, done.err
     assert done.json["state"] == "unchanged"
 
@@ -195,7 +186,7 @@ def test_an_empty_expectations_file_checks_nothing_and_is_refused(
     (lab / "datasets" / "flights" / "expectations.json").write_text(text, "utf-8")
     before = contents_of(demo.home)
     words = ("ingest", "flights", "--date", "2013-02-15")
-    done = run_pilotline(demo.home, *words, settings={"PILOTLINE_LAB": str(lab)})
+    done = run_process(demo.home, *words, settings={"PILOTLINE_LAB": str(lab)})
     check_refusal(done, "lab/datasets/flights/expectations.json")
     assert SERVER not in done.err
     assert contents_of(demo.home) == before
@@ -248,7 +239,7 @@ def test_a_blocked_day_fails_a_backfill_that_does_the_rest(home: Path, pilotline
     ids=lambda words: str(words[0]),
 )
 def test_a_home_that_cannot_be_written_is_told(words: tuple[str, ...], place: str) -> None:
-    done = run_pilotline(Path(place), *words)
+    done = run_process(Path(place), *words)
     check_refusal(done, place, "PILOTLINE_HOME")
     assert SERVER not in done.err
 
@@ -267,7 +258,7 @@ def test_a_decision_by_the_wrong_person_or_too_early_is_refused(
 ) -> None:
     before = contents_of(demo.home)
     words = ("approve", MODEL, "1.0.1", "--gate", gate, "--by", by, "--comment", "mine")
-    done = run_pilotline(demo.home, *words)
+    done = run_process(demo.home, *words)
     check_refusal(done, f"'{gate}'", f"'{MODEL}' 1.0.1", *needed)
     assert contents_of(demo.home) == before
 
@@ -294,7 +285,7 @@ def test_a_predict_that_misbehaves_commits_nothing(
     settings = {"PILOTLINE_LAB": str(lab), "PREFECT_API_URL": server}
 
     def run(*words: str) -> Ran:
-        return run_pilotline(home, *words, settings=settings)
+        return run_process(home, *words, settings=settings)
 
     trained = run("train", MODEL, "--until", "2013-01-31", "--json")
     assert trained.status == 0, trained.err

@@ -11,20 +11,16 @@ from typing import Any
 import pytest
 
 from tests.flows.conftest import (
-    COMMAND,
-    ROOT,
     Demo,
-    Ran,
     Run,
     contents_of,
     copy_home,
-    environment_of,
     processes_of,
     query_sqlite,
     query_table,
-    run_pilotline,
-    wait_until,
 )
+from tests.support.commands import COMMAND, ROOT, Ran, environment_of, run_process
+from tests.support.waiting import wait_until
 
 COMMANDS = [
     *("demo", "doctor", "up", "status"),
@@ -50,7 +46,7 @@ def decide(verb: str, gate: str, by: str, version: str = "1.0.1") -> tuple[str, 
 
 
 def test_help_lists_exactly_the_working_commands(tmp_path: Path) -> None:
-    shown = run_pilotline(tmp_path, "--help")
+    shown = run_process(tmp_path, "--help")
     assert shown.status == 0
     listed = shown.out.split("Commands:\n")[1].splitlines()
     assert [line.split()[0] for line in listed if line.strip()] == COMMANDS
@@ -58,7 +54,7 @@ def test_help_lists_exactly_the_working_commands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_its_options(command: str, tmp_path: Path) -> None:
-    shown = run_pilotline(tmp_path, command, "--help")
+    shown = run_process(tmp_path, command, "--help")
     assert shown.status == 0
     assert shown.out.startswith(f"Usage: pilotline {command}")
     assert list(tmp_path.iterdir()) == []
@@ -66,14 +62,14 @@ def test_each_command_explains_its_options(command: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("hours", ["nan", "1e308", "-1", "inf"])
 def test_a_grace_time_that_no_calendar_holds_is_wrong_use(hours: str, tmp_path: Path) -> None:
-    told = run_pilotline(tmp_path, "gc", "--grace-hours", hours)
+    told = run_process(tmp_path, "gc", "--grace-hours", hours)
     assert (told.status, told.out) == (2, "")
     assert f"--grace-hours {float(hours):g}: expected 2 to 876,000 hours." in told.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bytes_that_are_no_text_are_wrong_use(tmp_path: Path) -> None:
-    told = run_pilotline(tmp_path, "show", "fl\udcff")
+    told = run_process(tmp_path, "show", "fl\udcff")
     assert (told.status, told.out) == (2, "")
     assert "Error: 'fl\\udcff' is no text in UTF-8. Type it again." in told.err
     assert list(tmp_path.iterdir()) == []
@@ -113,7 +109,7 @@ def test_reading_a_model_list_does_not_import_the_orchestrator(demo: Demo) -> No
 
 
 def test_version_is_the_packages_own(tmp_path: Path) -> None:
-    assert run_pilotline(tmp_path, "--version").out.strip() == "pilotline, version 0.1.0"
+    assert run_process(tmp_path, "--version").out.strip() == "pilotline, version 0.1.0"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +219,7 @@ def test_a_release_without_decisions_waits_and_leaves_no_process(
     demo: Demo, tmp_path: Path
 ) -> None:
     home = copy_home(demo.home, tmp_path / "home")
-    waiting = run_pilotline(home, "release", "flight-delay", "1.0.1")
+    waiting = run_process(home, "release", "flight-delay", "1.0.1")
     assert waiting.status == 0
     assert "waiting for review" in waiting.out
     assert (
@@ -248,7 +244,7 @@ def test_a_challenger_becomes_champion_by_two_people_and_no_other_way(
     policy.write_text(text, "utf-8")
 
     def run(*words: str) -> Ran:
-        return run_pilotline(home, *words, settings={"PREFECT_API_URL": server})
+        return run_process(home, *words, settings={"PREFECT_API_URL": server})
 
     def refused(words: tuple[str, ...], *needed: str) -> None:
         before = contents_of(home)
@@ -289,7 +285,7 @@ def check_history(reigns: list[dict[str, Any]], home: Path) -> None:
     eve = (moment - timedelta(milliseconds=1)).isoformat()
 
     def asked(*words: str) -> list[str]:
-        found = run_pilotline(home, "history", "flight-delay", "--json", *words)
+        found = run_process(home, "history", "flight-delay", "--json", *words)
         return [reign["version"] for reign in found.json]
 
     assert asked("--at", eve) == ["1.0.0"]
@@ -297,10 +293,10 @@ def check_history(reigns: list[dict[str, Any]], home: Path) -> None:
     # At the eve the second promotion was not known, whatever moment is asked about.
     assert asked("--known-at", eve) == ["1.0.0"]
     assert asked("--at", second["effective_from"], "--known-at", eve) == ["1.0.0"]
-    none = run_pilotline(home, "history", "flight-delay", "--at", "2000-01-01T00:00+00:00")
+    none = run_process(home, "history", "flight-delay", "--at", "2000-01-01T00:00+00:00")
     assert none.status == 1
     assert "had no champion on 2000-01-01T00:00+00:00: its first was 1.0.0, from " in none.err
-    day = run_pilotline(home, "history", "flight-delay", "--at", "2000-01-01")
+    day = run_process(home, "history", "flight-delay", "--at", "2000-01-01")
     assert "on 2000-01-01 (the end of that day, " in day.err
     began = datetime.fromisoformat(first["effective_from"]).astimezone()
     assert asked("--at", f"{began:%Y-%m-%d %H:%M:%S %Z}") == ["1.0.0"]  # as history prints it
@@ -309,15 +305,15 @@ def check_history(reigns: list[dict[str, Any]], home: Path) -> None:
 def test_a_rejection_ends_a_release(demo: Demo, tmp_path: Path, server: str) -> None:
     home = copy_home(demo.home, tmp_path / "home")
     settings = {"PREFECT_API_URL": server}
-    rejected = run_pilotline(home, *decide("reject", "review", REVIEWER))
+    rejected = run_process(home, *decide("reject", "review", REVIEWER))
     assert rejected.status == 0
-    ended = run_pilotline(home, "release", "flight-delay", "1.0.1", settings=settings)
+    ended = run_process(home, "release", "flight-delay", "1.0.1", settings=settings)
     assert ended.status == 1
     assert f"rejected at review by {REVIEWER}: better in July" in ended.out
-    late = run_pilotline(home, *decide("approve", "review", REVIEWER))
+    late = run_process(home, *decide("approve", "review", REVIEWER))
     assert late.status == 1
     assert "the version is rejected" in late.err
-    shown = run_pilotline(home, "show", "flight-delay@1.0.1", "--json").json
+    shown = run_process(home, "show", "flight-delay@1.0.1", "--json").json
     assert shown["status"] == "rejected"
 
 
@@ -362,7 +358,7 @@ def test_a_shadow_scores_beside_production_and_changes_nothing_there(
     ids=" ".join,
 )
 def test_wrong_use_ends_with_2_and_shows_the_way(words: tuple[str, ...], tmp_path: Path) -> None:
-    done = run_pilotline(tmp_path / "home", *words)
+    done = run_process(tmp_path / "home", *words)
     assert done.status == 2
     assert "Usage: pilotline" in done.err
     assert "Error: " in done.err
@@ -370,10 +366,10 @@ def test_wrong_use_ends_with_2_and_shows_the_way(words: tuple[str, ...], tmp_pat
 
 
 def test_an_empty_home_is_told_what_to_do_first(tmp_path: Path) -> None:
-    listed = run_pilotline(tmp_path, "models")
+    listed = run_process(tmp_path, "models")
     assert listed.status == 0
     assert "pilotline train" in listed.out
-    assert json.loads(run_pilotline(tmp_path, "models", "--json").out) == []
+    assert json.loads(run_process(tmp_path, "models", "--json").out) == []
 
 
 def test_a_screen_of_80_columns_loses_no_identifier(demo: Demo) -> None:

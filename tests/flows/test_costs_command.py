@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.flows.conftest import query_sqlite, run_pilotline
+from tests.flows.conftest import query_sqlite
+from tests.support.commands import run_process
 
 # So that a run's cost is its CPU seconds, or its GiB-hours.
 CPU_SECONDS = 'currency = "EUR"\n[[price]]\ncpu_hour = 3600\ngib_hour = 0\n'
@@ -15,7 +16,7 @@ GIB_HOURS = 'currency = "EUR"\n[[price]]\ncpu_hour = 0\ngib_hour = 1\n'
 
 def costs(home: Path, *words: str) -> Any:
     """Return what ``pilotline costs`` says as JSON."""
-    ran = run_pilotline(home, "costs", *words, "--json")
+    ran = run_process(home, "costs", *words, "--json")
     assert ran.status == 0, ran.err
     return ran.json
 
@@ -65,7 +66,7 @@ def test_groups_add_up_to_the_same_total(record: Path) -> None:
 
 
 def test_a_person_reads_units_and_a_total(record: Path) -> None:
-    ran = run_pilotline(record, "costs")
+    ran = run_process(record, "costs")
     assert ran.status == 0
     assert "Costs, by version" in ran.out
     for unit in ("wall s", "CPU s", "GiB h", "MB in", "MB out", "EUR per M rows", "for nothing"):
@@ -77,7 +78,7 @@ def test_a_person_reads_units_and_a_total(record: Path) -> None:
 
 
 def test_a_range_without_runs_says_so(record: Path) -> None:
-    ran = run_pilotline(
+    ran = run_process(
         record, "costs", "flight-delay", "--start", "2012-01-01", "--end", "2012-12-31"
     )
     assert (ran.status, ran.out) == (
@@ -97,19 +98,19 @@ def test_a_range_without_runs_says_so(record: Path) -> None:
     ],
 )
 def test_wrong_use_ends_with_status_2(tmp_path: Path, words: list[str], said: str) -> None:
-    ran = run_pilotline(tmp_path, "costs", *words)
+    ran = run_process(tmp_path, "costs", *words)
     assert ran.status == 2
     assert said in ran.err
 
 
 def test_an_unknown_model_is_named(record: Path) -> None:
-    ran = run_pilotline(record, "costs", "churn")
+    ran = run_process(record, "costs", "churn")
     assert ran.status == 1
     assert ran.err.startswith("Error: No model 'churn' is registered")
 
 
 def test_prices_that_make_no_sense_are_named(record: Path) -> None:
     (record / "costs.toml").write_text(CPU_SECONDS.replace("3600", "-1"), "utf-8")
-    ran = run_pilotline(record, "costs")
+    ran = run_process(record, "costs")
     assert ran.status == 1
     assert ran.err == "Error: costs.toml [[price]] 1: cpu_hour -1.0. Expected 0 or more.\n"

@@ -11,17 +11,15 @@ import pytest
 
 from tests.flows.conftest import (
     Demo,
-    Ran,
     contents_of,
     copy_home,
     predictions_of,
     processes_of,
     query_sqlite,
     query_table,
-    run_pilotline,
-    start_pilotline,
-    wait_until,
 )
+from tests.support.commands import Ran, run_process, start_process
+from tests.support.waiting import wait_until
 
 MODEL = "flight-delay"
 NIGHT = "2013-02-15"
@@ -45,7 +43,7 @@ def week(demo: Demo, server: str, tmp_path_factory: pytest.TempPathFactory) -> I
     folder = tmp_path_factory.mktemp("week")
     settings = {"PREFECT_API_URL": server}
     unscored = copy_home(demo.home, folder / "unscored")
-    ingested = run_pilotline(unscored, "ingest", "flights", *WEEK, settings=settings)
+    ingested = run_process(unscored, "ingest", "flights", *WEEK, settings=settings)
     assert ingested.status == 0, ingested.err
     calm = copy_home(unscored, folder / "calm")
     scored = backfill(calm, server)
@@ -57,7 +55,7 @@ def week(demo: Demo, server: str, tmp_path_factory: pytest.TempPathFactory) -> I
 def backfill(home: Path, server: str) -> Ran:
     """Score the week."""
     words = ("backfill", MODEL, *WEEK, "--using", "champion")
-    return run_pilotline(home, *words, settings={"PREFECT_API_URL": server})
+    return run_process(home, *words, settings={"PREFECT_API_URL": server})
 
 
 def child_of(home: Path) -> list[int]:
@@ -76,7 +74,7 @@ def test_killed_while_scoring_a_night_and_run_again(
     home = copy_home(week.unscored, tmp_path / "home")
     before = commits_of(home)
     words = ("score", MODEL, "--date", NIGHT)
-    process = start_pilotline(home, *words)
+    process = start_process(home, *words)
     assert wait_until(lambda: child_of(home), START_LIMIT_S)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -84,7 +82,7 @@ def test_killed_while_scoring_a_night_and_run_again(
     assert gone, processes_of(home)
     assert commits_of(home) == before  # readers saw nothing of it
 
-    again = run_pilotline(home, *words, "--json", settings={"PREFECT_API_URL": server})
+    again = run_process(home, *words, "--json", settings={"PREFECT_API_URL": server})
     assert (again.status, again.json["state"]) == (0, "succeeded"), again.err
     night = [row for row in week.predictions if row[0] == NIGHT]
     assert len(night) == 954  # as many as the source has; none is broken
@@ -104,7 +102,7 @@ def test_killed_while_backfilling_and_run_again(week: Week, tmp_path: Path, serv
     before = commits_of(home)
     settings = {"PREFECT_API_URL": server}
     words = ("backfill", MODEL, *WEEK, "--using", "champion")
-    process = start_pilotline(home, *words, settings=settings)
+    process = start_process(home, *words, settings=settings)
     assert wait_until(lambda: commits_of(home) >= before + 2, START_LIMIT_S)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -131,12 +129,12 @@ def test_killed_while_ingesting_and_run_again(demo: Demo, tmp_path: Path, server
     words = ("ingest", "flights", "--start", NIGHT, "--end", "2013-02-17")
     log = home / "lake" / "datasets" / "flights" / "accepted" / "_delta_log"
     before = len(list(log.glob("*.json")))
-    process = start_pilotline(home, *words, settings=settings)
+    process = start_process(home, *words, settings=settings)
     assert wait_until(lambda: len(list(log.glob("*.json"))) > before, START_LIMIT_S)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
 
-    again = run_pilotline(home, *words, "--json", settings=settings)
+    again = run_process(home, *words, "--json", settings=settings)
     assert again.status == 0, again.err
     source = query_sqlite(
         home / "online.db",

@@ -13,7 +13,7 @@ from flows.alert import command_of
 from flows.up_api import PrefectApi
 from flows.up_deploy import ensure_pool, pool_name
 from tasks.errors import SettingsError
-from tests.flows.conftest import ROOT, environment_of
+from tests.support.commands import ROOT, environment_of
 
 POOLS = ROOT / "deployments" / "work-pools"
 

@@ -13,8 +13,9 @@ from registry.approvers import enrol
 from registry.vault import Vault
 from tasks.home import Home, find_home
 from tests.flows.approvals import AUTHOR, KEY, OPERATOR, REVIEWER
-from tests.flows.conftest import ROOT, query_sqlite
+from tests.flows.conftest import query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
+from tests.support.commands import ROOT
 
 SEEN, NOW = "as it is", timedelta(0)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import (
-    COMMAND_LIMIT_S,
     DEMO_LIMIT_S,
     Demo,
     contents_of,
@@ -20,10 +19,9 @@ from tests.flows.conftest import (
     processes_of,
     query_sqlite,
     query_table,
-    run_pilotline,
-    start_pilotline,
-    wait_until,
 )
+from tests.support.commands import COMMAND_LIMIT_S, run_process, start_process
+from tests.support.waiting import wait_until
 
 # The days of the story: January, 1-14 February, 1-21 July; scored are those of February and July.
 INGESTED = (
@@ -215,7 +213,7 @@ def test_a_second_run_changes_nothing_says_the_same_and_is_faster(
 ) -> None:
     home = copy_home(demo.home, tmp_path / "home")
     before = contents_of(home)
-    again = run_pilotline(home, "demo", "--json", limit_s=COMMAND_LIMIT_S)
+    again = run_process(home, "demo", "--json", limit_s=COMMAND_LIMIT_S)
     assert again.status == 0, again.err
     assert contents_of(home) == before
     differ = {"home", "seconds", "scored", "released"}  # what this run did, not what there is
@@ -234,7 +232,7 @@ def test_ctrl_c_leaves_a_home_from_which_the_next_run_continues(demo: Demo, tmp_
     for part in ("cache", "prefect"):  # what any later command finds prepared
         shutil.copytree(demo.home / part, home / part)
     shutil.copy(demo.home / "online.db", home)
-    process = start_pilotline(home, "demo", "--json")
+    process = start_process(home, "demo", "--json")
     assert process.stderr is not None
     said: list[str] = []
     listener = threading.Thread(target=said.extend, args=(process.stderr,))
@@ -248,7 +246,7 @@ def test_ctrl_c_leaves_a_home_from_which_the_next_run_continues(demo: Demo, tmp_
     assert not any("Traceback" in line for line in said)
     assert wait_until(lambda: not processes_of(home), 5), processes_of(home)
 
-    again = run_pilotline(home, "demo", "--json", limit_s=DEMO_LIMIT_S)
+    again = run_process(home, "demo", "--json", limit_s=DEMO_LIMIT_S)
     assert again.status == 0, again.err
     assert predictions_of(home) == predictions_of(demo.home)
     assert again.json["challenger"]["metrics"] == demo.summary["challenger"]["metrics"]

@@ -11,15 +11,8 @@ import pytest
 from deltalake import DeltaTable
 
 from flows.lineage_tree import say_days
-from tests.flows.conftest import (
-    ROOT,
-    Demo,
-    Run,
-    contents_of,
-    copy_home,
-    query_sqlite,
-    run_pilotline,
-)
+from tests.flows.conftest import Demo, Run, contents_of, copy_home, query_sqlite
+from tests.support.commands import ROOT, run_process
 
 DAY = "2013-02-01"
 KEY = "carrier=UA,flight=1018,origin=EWR"
@@ -121,7 +114,7 @@ def change_record(home: Path, sql: str, *values: object) -> None:
 def test_names_from_outside_cannot_move_the_cursor_or_mark_up(demo: Demo, tmp_path: Path) -> None:
     home = copy_home(demo.home, tmp_path / "home")
     change_record(home, "update model_version set author = ?", "[red]me[/red]\x1b[2J\nno parent")
-    shown = run_pilotline(home, "lineage", MODEL)
+    shown = run_process(home, "lineage", MODEL)
     assert shown.status == 0
     assert "author [red]me[/red]\\x1b[2J\\nno parent, registered" in shown.out
     assert "\x1b" not in shown.out
@@ -149,7 +142,7 @@ def test_what_is_not_there_is_said_without_a_server(
 
 @pytest.mark.parametrize("option", ["--key", "--digest"])
 def test_a_key_or_digest_without_a_day_is_wrong_use(option: str, tmp_path: Path) -> None:
-    done = run_pilotline(tmp_path / "home", "lineage", MODEL, option, "x")
+    done = run_process(tmp_path / "home", "lineage", MODEL, option, "x")
     assert done.status == 2
     assert "Give --date too" in done.err
 
@@ -159,10 +152,10 @@ def test_a_run_that_committed_nothing_is_shown_and_not_replayed(demo: Demo, tmp_
     ended = "state = 'failed', reason = 'out of memory', table_version = null"
     change_record(home, f"update run_outcome set {ended} where run_id = ?", run_id)
     change_record(home, "update scored_partition set visible_run = null where date = ?", DAY)
-    refused = run_pilotline(home, "replay", run_id)
+    refused = run_process(home, "replay", run_id)
     assert refused.status == 1
     assert "it committed no predictions: it ended failed (out of memory)" in refused.err
-    shown = run_pilotline(home, "lineage", run_id)
+    shown = run_process(home, "lineage", run_id)
     assert "no predictions visible: it failed: out of memory" in shown.out
 
 

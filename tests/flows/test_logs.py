@@ -21,8 +21,9 @@ from flows.logs import (
 from tasks.errors import SettingsError
 from tasks.logs import about
 from tests.flows.approvals import Desk
-from tests.flows.conftest import ROOT, Run, query_sqlite, run_pilotline
+from tests.flows.conftest import Run, query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
+from tests.support.commands import ROOT, run_process
 
 NAMES = ("model", "version", "date", "run")
 DAY = "2013-02-01"
@@ -124,7 +125,7 @@ def test_another_way_is_refused_with_those_there_are() -> None:
 
 
 def test_a_command_refuses_another_way(record: Path) -> None:
-    ran = run_pilotline(record, "models", settings={"PILOTLINE_LOG": "JSON"})
+    ran = run_process(record, "models", settings={"PILOTLINE_LOG": "JSON"})
     assert (ran.status, "'JSON' is no way to log" in ran.err) == (1, True)
 
 
@@ -136,7 +137,7 @@ def test_the_container_file_sets_what_lets_prefect_write_our_lines() -> None:
 
 def test_an_error_of_a_command_is_a_line_about_what_was_asked_for(record: Path) -> None:
     words = ("score", "nope", "--date", DAY)
-    ran = run_pilotline(record, *words, settings={"PILOTLINE_LOG": "json"})
+    ran = run_process(record, *words, settings={"PILOTLINE_LOG": "json"})
     (*_, last) = read_lines(ran.err)
     assert (ran.status, last["level"], facts_in([last])) == (
         1,

@@ -15,7 +15,7 @@ import pytest
 
 from tasks.home import find_home
 from tasks.standing import list_scheduled
-from tests.flows.conftest import ROOT, Demo, query_sqlite, run_pilotline
+from tests.flows.conftest import Demo, query_sqlite
 from tests.flows.factory import (
     MODEL,
     PYTHON,
@@ -24,6 +24,7 @@ from tests.flows.factory import (
     owed_days,
     worker_environment,
 )
+from tests.support.commands import ROOT, run_process
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_a_day_that_somebody_ingests_is_scored_though_the_lab_is_empty_by_then(
     last = owed_days()[-1].isoformat()
     move_flights(home, "later", last)
     named = {"PREFECT_API_URL": server}
-    assert run_pilotline(home, "ingest", "flights", "--date", last, settings=named).status == 0
+    assert run_process(home, "ingest", "flights", "--date", last, settings=named).status == 0
     before = len(runs_of(home))
     found = run_night(home, server, tmp_path)
     assert found == ["COMPLETED", "Completed", f"{last} succeeded"]
@@ -116,7 +117,7 @@ def test_each_delivery_is_judged_against_its_deadline(home: Path) -> None:
     )
     assert [day for day, _ in rows] == [day.isoformat() for day in owed_days()]
     assert rows[0][1] < -24 * 3600
-    ran = run_pilotline(home, "status", "--json")
+    ran = run_process(home, "status", "--json")
     (model,) = ran.json["models"]
     assert model["last"] == model["owed"] == owed_days()[-1].isoformat()
     assert model["delivered_at"] is not None
@@ -137,7 +138,7 @@ def test_a_schedule_that_cannot_be_kept_is_refused_before_anything_is_trained(
     text = config.read_text("utf-8")
     assert setting in text
     config.write_text(text.replace(setting, spoiled), "utf-8")
-    ran = run_pilotline(record, "train", MODEL, settings={"PILOTLINE_LAB": str(lab)})
+    ran = run_process(record, "train", MODEL, settings={"PILOTLINE_LAB": str(lab)})
     assert ran.status == 1
     assert said in ran.err
     assert "Traceback" not in ran.err

@@ -11,9 +11,10 @@ import pytest
 
 from flows.logs import FOR_PREFECT
 from tests.flows.approvals import REVIEWER, Desk
-from tests.flows.conftest import ROOT, wait_until
 from tests.flows.factory import CHALLENGER, MODEL, PYTHON, RUN, worker_environment
 from tests.flows.listener import Listener
+from tests.support.commands import ROOT
+from tests.support.waiting import wait_until
 
 TAG = "pilotline-reminder"
 CANARY = "canary-of-the-hook"

@@ -15,15 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 import pyotp
 import pytest
 
-from tests.flows.conftest import (
-    Demo,
-    Ran,
-    copy_home,
-    copy_record,
-    query_sqlite,
-    run_pilotline,
-)
+from tests.flows.conftest import Demo, copy_home, copy_record, query_sqlite
 from tests.flows.listener import Listener
+from tests.support.commands import Ran, run_process
 
 MODEL = "flight-delay"
 REVIEWER, OPERATIONS = "reviewer@example.org", "operations@example.org"
@@ -67,14 +61,14 @@ class Office:
         policy = home / "policy.toml"
         text = policy.read_text("utf-8")
         policy.write_text(text.replace('"claimed"', '"totp"'), "utf-8")
-        self.key = run_pilotline(home, "approvers", "key").out.strip()
+        self.key = run_process(home, "approvers", "key").out.strip()
         self.codes: list[str] = []  # all that was typed
         self.said = ""
 
     def run(self, *words: str, **settings: str) -> Ran:
         """Run a command where the key is."""
         settings = {"PILOTLINE_APPROVAL_KEY": self.key} | settings
-        ran = run_pilotline(self.home, *words, settings=settings)
+        ran = run_process(self.home, *words, settings=settings)
         self.codes += [after for word, after in pairwise(words) if word == "--code"]
         self.said += ran.out + ran.err
         return ran
@@ -109,9 +103,9 @@ def refused(ran: Ran, *needed: str) -> None:
 
 
 def test_nobody_is_enrolled_without_a_key(record: Path) -> None:
-    done = run_pilotline(record, "approvers", "add", REVIEWER)
+    done = run_process(record, "approvers", "add", REVIEWER)
     refused(done, "PILOTLINE_APPROVAL_KEY is not set", "pilotline approvers key")
-    odd = run_pilotline(
+    odd = run_process(
         record, "approvers", "add", REVIEWER, settings={"PILOTLINE_APPROVAL_KEY": "my-key"}
     )
     refused(odd, "PILOTLINE_APPROVAL_KEY is no key", "pilotline approvers key")
@@ -119,7 +113,7 @@ def test_nobody_is_enrolled_without_a_key(record: Path) -> None:
 
 
 def test_each_key_is_another(tmp_path: Path) -> None:
-    keys = {run_pilotline(tmp_path, "approvers", "key").out for _ in range(2)}
+    keys = {run_process(tmp_path, "approvers", "key").out for _ in range(2)}
     assert len(keys) == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -194,10 +188,10 @@ def test_a_decision_needs_a_right_code_that_counts_once(office: Office) -> None:
 
 def test_a_second_approval_by_one_person_says_that_the_first_stays(record: Path) -> None:
     words = ("approve", MODEL, "1.0.1", "--gate", "review", "--by", REVIEWER, "--comment")
-    assert "stays" not in run_pilotline(record, *words, "read it").out
-    again = run_pilotline(record, *words, "read it twice")
+    assert "stays" not in run_process(record, *words, "read it").out
+    again = run_process(record, *words, "read it twice")
     assert "The first decision stays, and its comment: read it\n" in again.out
-    asked = run_pilotline(record, *words, "read it twice", "--json").json
+    asked = run_process(record, *words, "read it twice", "--json").json
     assert (asked["new"], asked["comment"]) == (False, "read it")
 
 
@@ -259,7 +253,7 @@ def test_going_back_and_revoking_need_a_code_where_the_factory_asks_for_one(
 ) -> None:
     home = copy_home(demo.home, tmp_path / "whole")
     promote_by_name(home, server)
-    released = run_pilotline(home, "release", MODEL, "1.0.0", settings={"PREFECT_API_URL": server})
+    released = run_process(home, "release", MODEL, "1.0.0", settings={"PREFECT_API_URL": server})
     assert f"before: pilotline rollback {MODEL} --reason TEXT goes back" in released.out
     what_to_score_again_is_named(copy_record(home, tmp_path / "record"))
     office = Office(home)
@@ -295,7 +289,7 @@ def what_to_score_again_is_named(home: Path) -> None:
             "update run set version_id = (select max(id) from model_version) "
             "where date between '2013-02-02' and '2013-02-05'"
         )
-    back = run_pilotline(home, "rollback", MODEL, "--reason", "July was an exception")
+    back = run_process(home, "rollback", MODEL, "--reason", "July was an exception")
     assert f"backfill {MODEL} --start 2013-02-02 --end 2013-02-05 --using champion" in back.out
 
 
@@ -303,9 +297,9 @@ def promote_by_name(home: Path, server: str) -> None:
     """Take the challenger to champion while the policy asks for names only."""
     for gate, by in (("review", REVIEWER), ("go-live", OPERATIONS)):
         words = ("approve", MODEL, "1.0.1", "--gate", gate, "--by", by, "--comment", "read it")
-        assert run_pilotline(home, *words).status == 0
+        assert run_process(home, *words).status == 0
         at = {"PREFECT_API_URL": server}
-        assert run_pilotline(home, "release", MODEL, "1.0.1", settings=at).status == 0
+        assert run_process(home, "release", MODEL, "1.0.1", settings=at).status == 0
 
 
 def contents_of_record(home: Path) -> Sequence[tuple[int]]:
@@ -353,7 +347,7 @@ def test_a_consumer_that_is_none_is_refused(
     words: tuple[str, ...], needed: list[str], record: Path
 ) -> None:
     before = contents_of_record(record)
-    done = run_pilotline(record, "consumers", *words)
+    done = run_process(record, "consumers", *words)
     refused(done, *needed)
     assert "\x1b" not in done.err
     assert contents_of_record(record) == before
@@ -361,7 +355,7 @@ def test_a_consumer_that_is_none_is_refused(
 
 def test_a_consumer_is_added_once_changed_listed_and_removed(record: Path) -> None:
     def run(*words: str) -> Ran:
-        ran = run_pilotline(record, "consumers", *words)
+        ran = run_process(record, "consumers", *words)
         assert ran.status == 0, ran.err
         return ran
 
@@ -385,7 +379,7 @@ def test_a_consumer_is_added_once_changed_listed_and_removed(record: Path) -> No
 
 def test_what_cannot_be_sent_stays_and_what_can_is_sent_once(record: Path) -> None:
     def run(*words: str) -> Ran:
-        return run_pilotline(record, *words)
+        return run_process(record, *words)
 
     assert "Nothing is due." in run("notify").out
     with Listener() as listener:

@@ -11,14 +11,9 @@ import pytest
 
 from flows.prefect_server import prepare_environment
 from tasks.home import find_home
-from tests.flows.conftest import (
-    ROOT,
-    answers,
-    environment_of,
-    processes_of,
-    run_pilotline,
-    wait_until,
-)
+from tests.flows.conftest import answers, processes_of
+from tests.support.commands import ROOT, environment_of, run_process
+from tests.support.waiting import wait_until
 
 # A parent that starts a server, says where it is, and stays until it is told to end.
 PARENT = """
@@ -116,7 +111,7 @@ def test_a_temporary_server_ends_when_its_parent_is_killed(
 def test_a_named_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
     # Port 9 is "discard"; nothing listens there.
     settings = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    done = run_pilotline(
+    done = run_process(
         tmp_path / "home", "ingest", "flights", "--date", "2013-01-01", settings=settings
     )
     assert done.status == 1

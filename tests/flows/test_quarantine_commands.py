@@ -7,7 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.flows.conftest import Run, wait_until
+from tests.flows.conftest import Run
+from tests.support.waiting import wait_until
 
 # The demo breaks rows of these days and scores the second.
 BROKEN = "2013-01-04"

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.flows.conftest import COMMAND, COMMAND_LIMIT_S, ROOT, Demo, copy_home, environment_of
+from tests.flows.conftest import Demo, copy_home
+from tests.support.commands import COMMAND, COMMAND_LIMIT_S, ROOT, environment_of
 
 FENCE = re.compile(r"^```(?:console|sh|bash|shell)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -27,12 +27,13 @@ from tests.flows.conftest import (
     predictions_of,
     processes_of,
     query_table,
-    run_pilotline,
-    wait_until,
 )
 from tests.flows.factory import CHALLENGER, MODEL, PEOPLE
 from tests.flows.listener import Listener
-from tests.flows.test_up import END_LIMIT_S, RUN_LIMIT_S, Factory, free_port, start
+from tests.flows.test_up import END_LIMIT_S, RUN_LIMIT_S, Factory, start
+from tests.support.commands import run_process
+from tests.support.ports import next_port
+from tests.support.waiting import wait_until
 
 NIGHT = "2013-02-15"
 RANGE = ("--start", NIGHT, "--end", "2013-02-28")
@@ -145,7 +146,7 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="module")
 def tour(
-    demo: Demo, listener: Listener, tmp_path_factory: pytest.TempPathFactory
+    demo: Demo, listener: Listener, shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tour]:
     """Return a factory with two weeks to score, and what an undisturbed run makes of them."""
     folder = tmp_path_factory.mktemp("tour")
@@ -153,16 +154,16 @@ def tour(
         "PILOTLINE_NOTIFY": f"json://127.0.0.1:{listener.port}",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
-    factory = start(copy_home(demo.home, folder / "home"), free_port(), **settings)
+    factory = start(copy_home(demo.home, folder / "home"), next_port(shared), **settings)
     days = ("--start", NIGHT, "--end", CURSED)
-    ingested = run_pilotline(factory.home, "ingest", "flights", *days)
+    ingested = run_process(factory.home, "ingest", "flights", *days)
     assert ingested.status == 0, ingested.err
     words = ("--gate", "review", "--by", PEOPLE["review"], "--comment", "seen")
-    approved = run_pilotline(factory.home, "approve", MODEL, CHALLENGER, *words)
+    approved = run_process(factory.home, "approve", MODEL, CHALLENGER, *words)
     assert approved.status == 0, approved.err
     calm = copy_home(factory.home, folder / "calm")
     fortnight = ("backfill", MODEL, *RANGE, "--using", "champion")
-    scored = run_pilotline(calm, *fortnight, settings={"PREFECT_API_URL": factory.api})
+    scored = run_process(calm, *fortnight, settings={"PREFECT_API_URL": factory.api})
     assert scored.status == 0, scored.err
     yield Tour(factory, predictions_of(calm, SINCE), settings)
     factory.process.send_signal(signal.SIGTERM)
@@ -398,8 +399,8 @@ def test_a_piece_of_work_is_started_a_limited_number_of_times(elsewhere: Elsewhe
     assert elsewhere.state_of(run) == "FAILED"
 
 
-def test_a_server_that_does_not_answer_is_said_once(tmp_path: Path) -> None:
-    api = PrefectApi(f"http://127.0.0.1:{free_port()}/api")
+def test_a_server_that_does_not_answer_is_said_once(tmp_path: Path, shared: Path) -> None:
+    api = PrefectApi(f"http://127.0.0.1:{next_port(shared)}/api")
     recovery = Recovery(api, POOL, tmp_path / "runs-here.json")
     (said,) = recovery.look()
     assert said.startswith(f"runs that died are not taken up: Prefect server '{api.url}'")

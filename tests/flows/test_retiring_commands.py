@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.flows.conftest import Ran, query_sqlite, run_pilotline
+from tests.flows.conftest import query_sqlite
+from tests.support.commands import Ran, run_process
 
 MODEL = "flight-delay"
 HOSTILE = "\x1b[2J[red]calendar[/red]"
@@ -57,7 +58,7 @@ def test_what_cannot_be_done_is_told_and_not_done(
     words: tuple[str, ...], status: int, needed: str, record: Path
 ) -> None:
     before = events(record)
-    done = run_pilotline(record, *words)
+    done = run_process(record, *words)
     assert (done.status, done.out) == (status, "")
     assert needed in done.err
     assert "Traceback" not in done.err
@@ -70,48 +71,48 @@ def test_what_cannot_be_done_is_told_and_not_done(
     [("deprecate", "deprecated"), ("revoke", "revoked"), ("archive", "archived")],
 )
 def test_a_version_is_taken_out_of_use_once(verb: str, status: str, record: Path) -> None:
-    done = run_pilotline(record, verb, MODEL, "1.0.1", "--reason", HOSTILE)
+    done = run_process(record, verb, MODEL, "1.0.1", "--reason", HOSTILE)
     assert done.status == 0, done.err
     assert f"{MODEL} 1.0.1 is {status}" in done.out
     before = events(record)
-    again = run_pilotline(record, verb, MODEL, "1.0.1", *WHY)
+    again = run_process(record, verb, MODEL, "1.0.1", *WHY)
     assert (again.status, f"1.0.1 was already {status}" in again.out) == (0, True)
-    told = run_pilotline(record, verb, MODEL, "1.0.1", *WHY, "--json").json
+    told = run_process(record, verb, MODEL, "1.0.1", *WHY, "--json").json
     assert (told["status"], told["new"]) == (status, False)
     assert events(record) == before
-    assert run_pilotline(record, "show", f"{MODEL}@1.0.1", "--json").json["status"] == status
-    assert run_pilotline(record, "audit", "verify").status == 0
+    assert run_process(record, "show", f"{MODEL}@1.0.1", "--json").json["status"] == status
+    assert run_process(record, "audit", "verify").status == 0
 
 
 def test_who_revoked_a_version_and_why_is_shown(record: Path) -> None:
-    assert run_pilotline(record, "revoke", MODEL, "1.0.0", *WHY, "--by", "me").status == 0
-    found = run_pilotline(record, "show", f"{MODEL}@1.0.0", "--json").json["status_change"]
+    assert run_process(record, "revoke", MODEL, "1.0.0", *WHY, "--by", "me").status == 0
+    found = run_process(record, "show", f"{MODEL}@1.0.0", "--json").json["status_change"]
     assert (found["reason"], found["by"], found["identity"]) == ("calendar", "me", "claimed")
     ((moment,),) = query_sqlite(
         record / "registry.db", "select recorded_at from event where kind = 'revoked'"
     )
     assert found["recorded_at"][:19] == moment.replace(" ", "T")[:19]
-    shown = run_pilotline(record, "show", f"{MODEL}@1.0.0").out
+    shown = run_process(record, "show", f"{MODEL}@1.0.0").out
     assert re.search(
         r"status +revoked since [-0-9]+ [:0-9]+ \S+ by me \(claimed\): calendar", shown
     )
-    assert "1.0.0 (revoked since " in run_pilotline(record, "history", MODEL).out
-    (reign,) = run_pilotline(record, "history", MODEL, "--json").json
+    assert "1.0.0 (revoked since " in run_process(record, "history", MODEL).out
+    (reign,) = run_process(record, "history", MODEL, "--json").json
     assert reign["revoked_since"] == found["recorded_at"]
     assert reign["by"] == "reviewer@example.org, operations@example.org"
 
 
 def test_revoked_is_final(record: Path) -> None:
-    assert run_pilotline(record, "revoke", MODEL, "1.0.1", *WHY).status == 0
+    assert run_process(record, "revoke", MODEL, "1.0.1", *WHY).status == 0
     for verb in ("deprecate", "archive"):
-        refused(run_pilotline(record, verb, MODEL, "1.0.1", *WHY), "is revoked, which cannot")
+        refused(run_process(record, verb, MODEL, "1.0.1", *WHY), "is revoked, which cannot")
     words = ("approve", MODEL, "1.0.1", "--gate", "review", "--by", "reviewer@example.org")
-    refused(run_pilotline(record, *words, "--comment", "x"), "the version is revoked")
-    refused(run_pilotline(record, "alias", MODEL, "kept", "1.0.1"), "is revoked")
+    refused(run_process(record, *words, "--comment", "x"), "the version is revoked")
+    refused(run_process(record, "alias", MODEL, "kept", "1.0.1"), "is revoked")
 
 
 def test_revoking_the_champion_lists_its_days_and_stops_scoring(record: Path) -> None:
-    done = run_pilotline(record, "revoke", MODEL, "1.0.0", *WHY)
+    done = run_process(record, "revoke", MODEL, "1.0.0", *WHY)
     assert done.status == 0, done.err
     days = query_sqlite(
         record / "registry.db",
@@ -124,19 +125,19 @@ def test_revoking_the_champion_lists_its_days_and_stops_scoring(record: Path) ->
         assert run in done.out
     assert "nobody is registered as a consumer" in done.out
     assert f"Next: pilotline release {MODEL} VERSION" in done.out  # none before to go back to
-    scoring = run_pilotline(record, "score", MODEL, "--date", "2013-02-01")
+    scoring = run_process(record, "score", MODEL, "--date", "2013-02-01")
     refused(scoring, "1.0.0", "revoked")
 
 
 def test_a_model_with_every_version_archived_is_found_only_when_asked_for(record: Path) -> None:
-    assert run_pilotline(record, "archive", MODEL, "1.0.1", *WHY).status == 0
-    assert "Models found: 1" in run_pilotline(record, "search").out
-    refused(run_pilotline(record, "archive", MODEL, "1.0.0", *WHY), "Promote another one")
+    assert run_process(record, "archive", MODEL, "1.0.1", *WHY).status == 0
+    assert "Models found: 1" in run_process(record, "search").out
+    refused(run_process(record, "archive", MODEL, "1.0.0", *WHY), "Promote another one")
 
 
 def test_an_alias_is_set_moved_listed_and_removed(record: Path) -> None:
     def run(*words: str) -> str:
-        ran = run_pilotline(record, *words)
+        ran = run_process(record, *words)
         assert ran.status == 0, ran.err
         return ran.out
 
@@ -147,18 +148,18 @@ def test_an_alias_is_set_moved_listed_and_removed(record: Path) -> None:
     assert f"{MODEL}@kept is 1.0.1" in run("alias", MODEL, "kept", "~=1.0")
     assert "kept" in run("show", f"{MODEL}@1.0.1")
     assert "is removed" in run("alias", MODEL, "kept", "--remove")
-    refused(run_pilotline(record, "show", f"{MODEL}@kept"), "'kept'")
+    refused(run_process(record, "show", f"{MODEL}@kept"), "'kept'")
 
 
 def test_what_people_write_is_shown_escaped(record: Path) -> None:
     words = ("approve", MODEL, "1.0.1", "--gate", "review", "--by", "reviewer@example.org")
-    assert run_pilotline(record, *words, "--comment", HOSTILE).status == 0
-    shown = run_pilotline(record, "show", f"{MODEL}@1.0.1")
+    assert run_process(record, *words, "--comment", HOSTILE).status == 0
+    shown = run_process(record, "show", f"{MODEL}@1.0.1")
     assert SHOWN in shown.out
     assert "\x1b" not in shown.out
     contact = ("--contact", "env:NOT_SET_ANYWHERE")
-    assert run_pilotline(record, "consumers", "add", MODEL, "[red]desk[/red]", *contact).status == 0
-    revoked = run_pilotline(record, "revoke", MODEL, "1.0.1", "--reason", HOSTILE)
+    assert run_process(record, "consumers", "add", MODEL, "[red]desk[/red]", *contact).status == 0
+    revoked = run_process(record, "revoke", MODEL, "1.0.1", "--reason", HOSTILE)
     assert "To be told: [red]desk[/red]" in revoked.out
     assert "[red]desk[/red]: not told yet" in revoked.err
     assert "\x1b" not in revoked.out + revoked.err
@@ -169,6 +170,6 @@ def test_a_home_whose_name_looks_like_mark_up_is_a_home_like_any(
 ) -> None:
     (tmp_path / "[").mkdir()
     odd = record.rename(tmp_path / "[" / "red]")
-    done = run_pilotline(odd, "alias", MODEL, "kept", "1.0.1")
+    done = run_process(odd, "alias", MODEL, "kept", "1.0.1")
     assert done.status == 0, done.err
     assert f"Home: {odd}" in done.err

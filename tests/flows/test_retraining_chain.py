@@ -20,18 +20,14 @@ from registry.promotions import Wish, promote
 from tasks.example_shift import shift_flights
 from tasks.home import find_home
 from tasks.verification import platform
-from tests.flows.conftest import (
-    Demo,
-    approve_challenger,
-    copy_home,
-    query_sqlite,
-    run_pilotline,
-    wait_until,
-)
+from tests.flows.conftest import Demo, approve_challenger, copy_home, query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL, PYTHON, ZONE, owed_days, worker_environment
 from tests.flows.listener import Listener
 from tests.flows.test_night import move_flights
-from tests.flows.test_up import END_LIMIT_S, RUN_LIMIT_S, Factory, free_port, start, wait_to_hear
+from tests.flows.test_up import END_LIMIT_S, RUN_LIMIT_S, Factory, start, wait_to_hear
+from tests.support.commands import run_process
+from tests.support.ports import next_port
+from tests.support.waiting import wait_until
 
 # Weeks that drift as those before them did, the last of which a retraining answered: the cooldown
 # of 14 days is over on the first of these days, and begins again there.
@@ -64,7 +60,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def factory(
-    demo: Demo, server: str, listener: Listener, lab: Path, tmp_path_factory: pytest.TempPathFactory
+    demo: Demo,
+    server: str,
+    listener: Listener,
+    lab: Path,
+    shared: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Factory]:
     """Return a running factory in which weeks that drift are scored, and nobody looked yet."""
     home = copy_home(demo.home, tmp_path_factory.mktemp("chain") / "home")
@@ -75,7 +76,7 @@ def factory(
     subprocess.run([PYTHON, "-c", SUMMER], env=environment, cwd=ROOT, check=True, timeout=120)
     factory = start(
         home,
-        free_port(),
+        next_port(shared),
         PILOTLINE_LAB=str(lab),
         PILOTLINE_NOTIFY=f"json://127.0.0.1:{listener.port}",
         PREFECT_WORKER_QUERY_SECONDS="1",
@@ -140,7 +141,7 @@ def test_drift_brings_a_challenger_to_review(factory: Factory) -> None:
     assert wait_until(suspended, RUN_LIMIT_S), runs(factory, "retrain")
     (waiting,) = suspended()
     assert waiting["state"]["state_details"]["pause_key"].startswith("review-")
-    known = run_pilotline(factory.home, "show", MODEL, "--json").json["versions"]
+    known = run_process(factory.home, "show", MODEL, "--json").json["versions"]
     assert {one["version"]: one["aliases"] for one in known} == {
         "1.0.0": ["champion"],
         CHALLENGER: [],

@@ -21,9 +21,10 @@ from sqlalchemy import make_url
 from flows.logs import FOR_PREFECT
 from tests.conftest import S3Address, made_database
 from tests.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
-from tests.flows.conftest import ROOT, Demo, Ran, processes_of, query_sqlite, run_pilotline
+from tests.flows.conftest import Demo, processes_of, query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
 from tests.flows.listener import Listener
+from tests.support.commands import ROOT, Ran, run_process
 
 DAY = "2013-02-01"
 CANARIES = {
@@ -65,7 +66,7 @@ class Told(Desk):
 
     def command(self, *words: str, **settings: str) -> Ran:
         """Run a command in the home, at the server, and keep what it says."""
-        ran = run_pilotline(self.home, *words, settings=self.settings | settings)
+        ran = run_process(self.home, *words, settings=self.settings | settings)
         self.said.extend((ran.out, ran.err))
         return ran
 
@@ -136,7 +137,7 @@ def told(
     """Return a home in which a day was scored and a version released, and its processes."""
     folder = tmp_path_factory.mktemp("secrets")
     archive = folder / "model.tar.gz"
-    exported = run_pilotline(demo.home, "export", MODEL, "--out", str(archive))
+    exported = run_process(demo.home, "export", MODEL, "--out", str(archive))
     assert exported.status == 0, exported.err
     (folder / "home").mkdir()
     shutil.copy(ROOT / "deployments" / "policy-demo.toml", folder / "home" / "policy.toml")

@@ -27,19 +27,14 @@ from tasks.buckets import bucket_of
 from tasks.digests import partition_digest
 from tasks.partition_files import find_files
 from tests.flows.conftest import (
-    NOTHING,
-    ROOT,
     Demo,
-    Ran,
     approve_challenger,
-    environment_of,
     predictions_of,
     processes_of,
     query_sqlite,
-    run_pilotline,
-    start_pilotline,
-    wait_until,
 )
+from tests.support.commands import NOTHING, ROOT, Ran, environment_of, run_process, start_process
+from tests.support.waiting import wait_until
 
 MODEL = "flight-delay"
 DAY = date(2013, 1, 10)  # ingested by the demo, and not scored
@@ -138,7 +133,7 @@ WORDS = ("score", MODEL, "--date", DAY.isoformat(), "--json")
 
 def score(home: Path, server: str, settings: Mapping[str, str] = NOTHING) -> Ran:
     """Score the day."""
-    return run_pilotline(home, *WORDS, settings={"PREFECT_API_URL": server, **settings})
+    return run_process(home, *WORDS, settings={"PREFECT_API_URL": server, **settings})
 
 
 @pytest.fixture
@@ -224,7 +219,7 @@ def test_a_shard_whose_child_dies_fails_the_run_and_readers_see_what_they_saw(
     set_rules(home, THREADS)
     write_day(home, less=1)  # so that the day is to be scored again
     before = versions_of(home)
-    process = start_pilotline(home, *WORDS, settings={"PREFECT_API_URL": server})
+    process = start_process(home, *WORDS, settings={"PREFECT_API_URL": server})
     assert wait_until(lambda: children_of(home), START_LIMIT_S)
     for pid in children_of(home):
         with contextlib.suppress(ProcessLookupError):
@@ -253,7 +248,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same(
 ) -> None:
     home = ready(THREADS)
     before = versions_of(home)
-    process = start_pilotline(home, *WORDS, settings={"PREFECT_API_URL": server})
+    process = start_process(home, *WORDS, settings={"PREFECT_API_URL": server})
     assert wait_until(lambda: children_of(home), START_LIMIT_S)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -274,7 +269,7 @@ def test_a_worker_of_a_cluster_that_is_killed_doubles_no_row(
     field: Field, ready: Callable[..., Path], server: str
 ) -> None:
     home = ready(DASK)
-    process = start_pilotline(home, *WORDS, settings={"PREFECT_API_URL": server})
+    process = start_process(home, *WORDS, settings={"PREFECT_API_URL": server})
     assert wait_until(lambda: children_of(home), START_LIMIT_S)
     os.kill(worker_above(children_of(home)[0], process.pid), signal.SIGKILL)
     out, err = process.communicate(timeout=2 * START_LIMIT_S)
@@ -390,7 +385,7 @@ def test_two_versions_share_a_day_by_the_hash_of_the_key(
 ) -> None:
     home = ready(THREADS)
     approve_challenger(home)
-    started = run_pilotline(
+    started = run_process(
         home, "split", "start", MODEL, "1.0.1", "--share", "30%", "--reason", "a look", "--json"
     )
     assert started.status == 0, started.err
@@ -417,14 +412,14 @@ def test_two_versions_share_a_day_by_the_hash_of_the_key(
         _, *key = keys[dealt.index(number)]
         text = ",".join(map(str, key))
         words = ("trace", MODEL, "--date", DAY.isoformat(), "--key", text, "--json")
-        traced = run_pilotline(home, *words)
+        traced = run_process(home, *words)
         assert traced.status == 0, traced.err
         assert traced.json["version"]["number"] == number
         assert traced.json["run"]["split"] == {"challenger": "1.0.1", "share": "0.3"}
         assert [said["gate"] for said in traced.json["version"]["approvals"]] == [
             *("review", "go-live")
         ]
-    again = run_pilotline(
+    again = run_process(
         home, "replay", ran.json["run_id"], "--json", settings={"PREFECT_API_URL": server}
     )
     assert (again.status, again.json["equal"]) == (0, True), again.err
@@ -432,9 +427,9 @@ def test_two_versions_share_a_day_by_the_hash_of_the_key(
     # So small a share that the challenger has none of the day's rows.
     assert min(bucket_of(rows, KEY)) >= 1
     words = ("split", "downgrade", MODEL, "--share", "0.0001", "--reason", "less of it")
-    assert run_pilotline(home, *words).status == 0
+    assert run_process(home, *words).status == 0
     few = score(home, server)
     assert (few.status, few.json["state"], few.json["share"]) == (0, "succeeded", "0.0001"), few.err
     assert predictions_of(home, THAT_DAY) == field.whole
     require_nothing_left(home)
-    assert run_pilotline(home, "audit", "verify").status == 0
+    assert run_process(home, "audit", "verify").status == 0

@@ -19,18 +19,9 @@ import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from tests.conftest import S3Address, made_database
-from tests.flows.conftest import (
-    COMMAND_LIMIT_S,
-    DEMO_LIMIT_S,
-    NOTHING,
-    ROOT,
-    Demo,
-    Ran,
-    predictions_in,
-    predictions_of,
-    run_pilotline,
-)
+from tests.flows.conftest import DEMO_LIMIT_S, Demo, predictions_in, predictions_of
 from tests.flows.listener import Listener
+from tests.support.commands import COMMAND_LIMIT_S, NOTHING, ROOT, Ran, run_process
 
 MODEL = "flight-delay"
 DAY = "2013-02-01"
@@ -58,7 +49,7 @@ class Shared:
     ) -> Ran:
         """Run a command there."""
         settings = self.settings | dict(settings)
-        ran = run_pilotline(self.home, *words, settings=settings, limit_s=limit_s)
+        ran = run_process(self.home, *words, settings=settings, limit_s=limit_s)
         self.said.extend((ran.out, ran.err))
         return ran
 
@@ -286,12 +277,12 @@ def test_a_model_moves_to_a_home_of_its_own_with_its_history(
     again = shared.run("export", MODEL, "--out", str(archive))
     assert (again.status, "exists already" in again.err) == (1, True)
 
-    imported = run_pilotline(own_home, "import", str(archive), "--json")
+    imported = run_process(own_home, "import", str(archive), "--json")
     assert imported.status == 0, imported.err
     assert (imported.json["new"], imported.json["head"]) == (True, written["head"])
-    assert "nothing to do" in run_pilotline(own_home, "import", str(archive)).out
-    assert run_pilotline(own_home, "history", MODEL, "--json").json == shared.ask("history", MODEL)
-    assert run_pilotline(own_home, "audit", "verify", "--head", written["head"]).status == 0
+    assert "nothing to do" in run_process(own_home, "import", str(archive)).out
+    assert run_process(own_home, "history", MODEL, "--json").json == shared.ask("history", MODEL)
+    assert run_process(own_home, "audit", "verify", "--head", written["head"]).status == 0
     back = shared.run("import", str(archive))
     assert (back.status, "nothing to do" in back.out) == (0, True)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.flows.conftest import ROOT, environment_of, query_table, run_pilotline
+from tests.flows.conftest import query_table
+from tests.support.commands import ROOT, environment_of, run_process
 
 CANARY = "canary-of-the-secret-test"
 SAVE = """
@@ -82,11 +83,11 @@ def test_a_secret_opens_the_source_and_is_written_nowhere(
     # The test's server lets the user in with any password.
     save_secret(server, home, address.replace("postgres:@", f"postgres:{CANARY}@"))
     settings = {"PREFECT_API_URL": server, "PILOTLINE_LAB": str(lab)}
-    done = run_pilotline(home, "ingest", "arrivals", "--date", "2013-01-01", settings=settings)
+    done = run_process(home, "ingest", "arrivals", "--date", "2013-01-01", settings=settings)
     assert done.status == 0, done.err
     accepted = home / "lake" / "datasets" / "arrivals" / "accepted"
     assert query_table(accepted, "select count(*) as n from t") == [{"n": 2}]
-    failed = run_pilotline(home, "ingest", "arrivals", "--date", "2013-01-02", settings=settings)
+    failed = run_process(home, "ingest", "arrivals", "--date", "2013-01-02", settings=settings)
     assert "the source has no rows for this day" in failed.err
     assert CANARY not in done.out + done.err + failed.out + failed.err
     assert holding(home, CANARY) == []
@@ -99,7 +100,7 @@ def test_an_unknown_secret_is_named(server: str, lab: Path, tmp_path: Path) -> N
     file = lab / "datasets" / "arrivals" / "dataset.toml"
     file.write_text(file.read_text().replace("secret/arrivals-url", "secret/nobody-s"))
     settings = {"PREFECT_API_URL": server, "PILOTLINE_LAB": str(lab)}
-    done = run_pilotline(
+    done = run_process(
         tmp_path / "home", "ingest", "arrivals", "--date", "2013-01-01", settings=settings
     )
     assert done.status != 0

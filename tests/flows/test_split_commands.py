@@ -8,14 +8,8 @@ from pathlib import Path
 import pyotp
 import pytest
 
-from tests.flows.conftest import (
-    Demo,
-    Ran,
-    approve_challenger,
-    copy_record,
-    query_sqlite,
-    run_pilotline,
-)
+from tests.flows.conftest import Demo, approve_challenger, copy_record, query_sqlite
+from tests.support.commands import Ran, run_process
 
 MODEL = "flight-delay"
 REVIEWER = "reviewer@example.org"
@@ -37,7 +31,7 @@ def home(approved: Path, tmp_path: Path) -> Path:
 
 
 def split(home: Path, *words: str, **settings: str) -> Ran:
-    return run_pilotline(home, "split", *words, settings=settings)
+    return run_process(home, "split", *words, settings=settings)
 
 
 def start(home: Path, share: str = "10%", *more: str) -> Ran:
@@ -80,7 +74,7 @@ def test_a_split_is_started_moved_both_ways_and_stopped(home: Path) -> None:
     ]
     assert split(home, "show", MODEL).out == none.out
     assert events_of(home) == ["split set"] * 3 + ["split stopped"]
-    assert run_pilotline(home, "audit", "verify").status == 0
+    assert run_process(home, "audit", "verify").status == 0
 
 
 def test_scripts_get_each_answer_as_one_json_value(home: Path) -> None:
@@ -178,9 +172,9 @@ def test_where_codes_are_asked_for_a_split_needs_one_each_way(home: Path) -> Non
     start(home)
     policy = home / "policy.toml"
     policy.write_text(policy.read_text("utf-8").replace('"claimed"', '"totp"'), "utf-8")
-    key = run_pilotline(home, "approvers", "key").out.strip()
+    key = run_process(home, "approvers", "key").out.strip()
     settings = {"PILOTLINE_APPROVAL_KEY": key}
-    shown = run_pilotline(home, "approvers", "add", REVIEWER, settings=settings)
+    shown = run_process(home, "approvers", "add", REVIEWER, settings=settings)
     (uri,) = re.findall(r"^otpauth://\S+$", shown.out, re.MULTILINE)
     scanned = pyotp.parse_uri(uri)
     assert isinstance(scanned, pyotp.TOTP)

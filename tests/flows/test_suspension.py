@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.flows.approvals import AUTHOR, OPERATOR, REVIEWER, Desk
-from tests.flows.conftest import query_sqlite, wait_until
+from tests.flows.conftest import query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
+from tests.support.waiting import wait_until
 
 DECISIONS = "select gate, decision, approver, identity, comment from approval order by id desc"
 ONE_SECOND_H = 1 / 3600

@@ -18,17 +18,12 @@ from typing import Any
 import pytest
 
 from flows.up_api import PrefectApi
-from tests.flows.conftest import (
-    Demo,
-    answers,
-    processes_of,
-    query_sqlite,
-    run_pilotline,
-    start_pilotline,
-    wait_until,
-)
+from tests.flows.conftest import Demo, answers, processes_of, query_sqlite
 from tests.flows.factory import MODEL, make_owing, owed_days
 from tests.flows.listener import Listener
+from tests.support.commands import run_process, start_process
+from tests.support.ports import next_port
+from tests.support.waiting import wait_until
 
 READY_LIMIT_S = 180  # it takes 12 s on two idle cores
 END_LIMIT_S = 60
@@ -66,17 +61,9 @@ class Factory:
         return [pid for pid, command in processes_of(self.home).items() if module in command]
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def start(home: Path, port: int, **settings: str) -> Factory:
     """Start a factory and wait until it is ready."""
-    process = start_pilotline(home, "up", "--port", str(port), settings=settings)
+    process = start_process(home, "up", "--port", str(port), settings=settings)
     factory = Factory(home, port, process)
 
     def ready_or_ended() -> bool:
@@ -109,12 +96,16 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="module")
 def factory(
-    demo: Demo, server: str, listener: Listener, tmp_path_factory: pytest.TempPathFactory
+    demo: Demo,
+    server: str,
+    listener: Listener,
+    shared: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Factory]:
     """Return a running factory whose model owes some nights."""
     home = make_owing(demo.home, tmp_path_factory.mktemp("up") / "home", server)
     address = f"json://127.0.0.1:{listener.port}"
-    factory = start(home, free_port(), PILOTLINE_NOTIFY=address)
+    factory = start(home, next_port(shared), PILOTLINE_NOTIFY=address)
     yield factory
     factory.process.send_signal(signal.SIGTERM)
     factory.process.communicate(timeout=END_LIMIT_S)
@@ -138,8 +129,8 @@ def test_every_flow_is_deployed(factory: Factory) -> None:
     }
 
 
-def test_a_second_one_says_that_one_is_running(factory: Factory) -> None:
-    ran = run_pilotline(factory.home, "up", "--port", str(free_port()))
+def test_a_second_one_says_that_one_is_running(factory: Factory, shared: Path) -> None:
+    ran = run_process(factory.home, "up", "--port", str(next_port(shared)))
     assert ran.status == 1
     assert f"process {factory.process.pid}" in ran.err
     assert "a factory runs here since" in ran.err
@@ -147,7 +138,7 @@ def test_a_second_one_says_that_one_is_running(factory: Factory) -> None:
 
 def test_a_port_that_is_taken_is_said(factory: Factory, tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_bytes((factory.home / "policy.toml").read_bytes())
-    ran = run_pilotline(tmp_path, "up", "--port", str(factory.port))
+    ran = run_process(tmp_path, "up", "--port", str(factory.port))
     assert ran.status == 1
     assert f"Port {factory.port}: cannot be used (another Prefect server" in ran.err
 
@@ -155,7 +146,7 @@ def test_a_port_that_is_taken_is_said(factory: Factory, tmp_path: Path) -> None:
 def test_commands_use_its_server(factory: Factory) -> None:
     ingests = {"flows": {"name": {"any_": ["ingest"]}}}
     before = factory.ask("/flow_runs/count", ingests)
-    ran = run_pilotline(factory.home, "ingest", "arrivals", "--date", "2013-02-20")
+    ran = run_process(factory.home, "ingest", "arrivals", "--date", "2013-02-20")
     assert (ran.status, "temporary" in ran.err) == (0, False), ran.err
     assert factory.ask("/flow_runs/count", ingests) == before + 1
 
@@ -210,7 +201,7 @@ def test_a_night_that_is_delivered_late_tells_somebody(
 
 
 def test_its_state_is_shown(factory: Factory) -> None:
-    ran = run_pilotline(factory.home, "status", "--json")
+    ran = run_process(factory.home, "status", "--json")
     found = ran.json
     assert [w["status"] for w in found["server"]["workers"]].count("ONLINE") >= 1
     assert (found["server"]["problem"], found["server"]["schedules"]) == ("", 1)
@@ -234,7 +225,7 @@ def test_nothing_outlives_one_that_is_killed(factory: Factory) -> None:
     factory.process.kill()
     factory.process.communicate(timeout=END_LIMIT_S)
     assert wait_until(lambda: not processes_of(factory.home), END_LIMIT_S)
-    ran = run_pilotline(factory.home, "status")
+    ran = run_process(factory.home, "status")
     assert "nothing runs in this home" in ran.out
 
 

@@ -16,16 +16,12 @@ from typing import Any
 import pytest
 
 from flows.up_api import PrefectApi
-from tests.flows.conftest import (
-    COMMAND,
-    ROOT,
-    environment_of,
-    processes_of,
-    run_pilotline,
-    wait_until,
-)
+from tests.flows.conftest import processes_of
 from tests.flows.factory import MODEL
-from tests.flows.test_up import END_LIMIT_S, READY_LIMIT_S, free_port
+from tests.flows.test_up import END_LIMIT_S, READY_LIMIT_S
+from tests.support.commands import COMMAND, ROOT, environment_of, run_process
+from tests.support.ports import next_port
+from tests.support.waiting import wait_until
 
 PERSON = "factory:canary-71c0aa93"
 ASKING = {"PREFECT_API_AUTH_STRING": PERSON}
@@ -110,9 +106,11 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(
+    home: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guarded]:
     """Return a running factory."""
-    factory = Guarded(home, free_port(), tmp_path_factory.mktemp("guarded") / "errors")
+    factory = Guarded(home, next_port(shared), tmp_path_factory.mktemp("guarded") / "errors")
     try:
         factory.start()
         yield factory
@@ -125,19 +123,19 @@ def test_its_server_asks_for_credentials_and_its_worker_has_them(guarded: Guarde
 
 
 def test_its_state_is_shown_to_who_has_them(guarded: Guarded) -> None:
-    found = run_pilotline(guarded.home, "status", "--json", settings=ASKING).json["server"]
+    found = run_process(guarded.home, "status", "--json", settings=ASKING).json["server"]
     assert (found["problem"], found["version"], found["schedules"]) == ("", "3.8.8", 1)
 
 
 def test_who_has_none_is_told_so(guarded: Guarded) -> None:
-    ran = run_pilotline(guarded.home, "status")
+    ran = run_process(guarded.home, "status")
     assert "asks for credentials, and none are set (401). Set PREFECT_API_AUTH_STRING" in ran.out
 
 
 def test_commands_run_at_it_for_who_has_them(guarded: Guarded) -> None:
-    (model,) = run_pilotline(guarded.home, "status", "--json", settings=ASKING).json["models"]
+    (model,) = run_process(guarded.home, "status", "--json", settings=ASKING).json["models"]
     words = ("ingest", "flights", "--date", model["last"])
-    ran = run_pilotline(guarded.home, *words, settings=ASKING)
+    ran = run_process(guarded.home, *words, settings=ASKING)
     assert ran.status == 0, ran.err
     guarded_runs = guarded.api.post("/flow_runs/filter", {"flows": {"name": {"any_": ["ingest"]}}})
     assert [run["state_type"] for run in guarded_runs] == ["COMPLETED"]

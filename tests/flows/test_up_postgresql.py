@@ -19,8 +19,10 @@ import pytest
 
 from flows.up_database import prepare_database
 from tasks.errors import SettingsError
-from tests.flows.conftest import Demo, copy_home, wait_until
-from tests.flows.test_up import END_LIMIT_S, RUN_LIMIT_S, free_port, start
+from tests.flows.conftest import Demo, copy_home
+from tests.flows.test_up import END_LIMIT_S, RUN_LIMIT_S, start
+from tests.support.ports import next_port
+from tests.support.waiting import wait_until
 
 PROGRAMS = Path("/usr/lib/postgresql")  # where Debian puts each version's
 PASSWORD = "canary-5d20b6e1"
@@ -58,7 +60,7 @@ def programs() -> Path:
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Server]:
+def database(shared: Path) -> Iterator[Server]:
     """Return a server in a folder of its own; as root another user runs it, who may enter there."""
     bin_folder = programs()
     folder = Path(tempfile.mkdtemp(prefix="pilotline-debian-pg-"))
@@ -67,7 +69,7 @@ def database() -> Iterator[Server]:
         user = pwd.getpwnam("postgres")
         os.chown(folder, user.pw_uid, user.pw_gid)
         other = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    data, secret, port = folder / "data", folder / "password", free_port()
+    data, secret, port = folder / "data", folder / "password", next_port(shared)
     secret.write_text(PASSWORD)
     secret.chmod(0o644)
     made: list[str | Path] = [
@@ -126,12 +128,12 @@ def test_a_server_without_the_contrib_modules_is_told(postgres_url: str) -> None
 
 
 def test_a_factory_runs_a_deployment_with_its_facts_in_postgresql(
-    demo: Demo, database: Server, tmp_path: Path
+    demo: Demo, database: Server, shared: Path, tmp_path: Path
 ) -> None:
     home = copy_home(demo.home, tmp_path / "home")
     factory = start(
         home,
-        free_port(),
+        next_port(shared),
         PILOTLINE_PREFECT_DB=database.address(),
         PREFECT_WORKER_QUERY_SECONDS="1",
     )

@@ -23,7 +23,7 @@ def keep(pipe: Path, folder: Path, name: str, command: list[str]) -> None:
     """Run ``command`` until its last user is gone."""
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the users end, and then we do
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    server = subprocess.Popen(command, stdin=subprocess.PIPE)  # some end when that closes
     with pipe.open("rb", buffering=0) as users:  # returns when the first one is there
         while server.poll() is None:
             ready, _, _ = select.select([users], [], [], LOOK_S)

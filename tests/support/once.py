@@ -69,7 +69,7 @@ def kept_server(
     name: str,
     command: Callable[[Path], list[str]],
     ready: Callable[[Path], dict[str, str] | None],
-    environment: dict[str, str] | None = None,
+    environment: Callable[[Path], dict[str, str]] = lambda _folder: dict(os.environ),
 ) -> Iterator[Kept]:
     """Give the server called ``name``, started by whoever comes first.
 
@@ -78,7 +78,7 @@ def kept_server(
         name: of the server, one word.
         command: what starts it, given a folder of its own.
         ready: what the server says of itself, or None as long as it is not ready.
-        environment: of the server; by default this process's.
+        environment: of the server, given its folder; by default this process's.
     """
     pipe = shared / f"{name}.users"
     with _locked(shared / name):
@@ -86,7 +86,7 @@ def kept_server(
         if user is None:
             folder = shared / f"{name}-{time.monotonic_ns()}"
             folder.mkdir()
-            user = _start(pipe, folder, name, command(folder), environment)
+            user = _start(pipe, folder, name, command(folder), environment(folder))
             facts: list[dict[str, str]] = []
 
             def is_ready() -> bool:
@@ -117,7 +117,7 @@ def _join(pipe: Path) -> int | None:
 
 
 def _start(
-    pipe: Path, folder: Path, name: str, command: list[str], environment: dict[str, str] | None
+    pipe: Path, folder: Path, name: str, command: list[str], environment: dict[str, str]
 ) -> int:
     pipe.unlink(missing_ok=True)
     os.mkfifo(pipe)

@@ -1,0 +1,108 @@
+"""The command line as tests use it: as a process, as a user does, or much cheaper in this one.
+
+A reading command costs 1.2 to 1.5 CPU seconds as a process and a few hundredths here. Commands that
+run a flow, and what only a process shows (exit codes, bytes, signals, what is imported), are
+processes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from tests.support.leaks import check_nothing_leaks
+from tests.support.waiting import stretched
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = Path(sys.executable).with_name("pilotline")
+COMMAND_LIMIT_S = 60
+NOTHING: Mapping[str, str] = {}
+# Read when a process starts, or changed for good by a command: these want a process.
+PROCESS_ONLY = ("TZ", "PILOTLINE_LOG", "PREFECT_")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON value on standard output."""
+        return json.loads(self.out)
+
+
+def environment_of(home: Path, settings: Mapping[str, str] = NOTHING) -> dict[str, str]:
+    """Return the environment of a user of ``home`` who set nothing but ``settings``."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("PILOTLINE_", "PREFECT_"))}
+    places = {"PILOTLINE_HOME": str(home), "PILOTLINE_LAB": str(ROOT / "lab")}
+    return own | places | dict(settings)
+
+
+def run_process(
+    home: Path,
+    *words: str,
+    settings: Mapping[str, str] = NOTHING,
+    limit_s: float = COMMAND_LIMIT_S,
+) -> Ran:
+    """Run ``pilotline`` with ``words`` in ``home``, as a user would, and wait for its end."""
+    done = subprocess.run(
+        [COMMAND, *words],
+        env=environment_of(home, settings),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=stretched(limit_s),
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def start_process(
+    home: Path, *words: str, settings: Mapping[str, str] = NOTHING
+) -> subprocess.Popen[str]:
+    """Start ``pilotline`` in a process group of its own, as a shell does."""
+    return subprocess.Popen(
+        [COMMAND, *words],
+        env=environment_of(home, settings),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run_here(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> Ran:
+    """Run ``pilotline`` with ``words`` in ``home`` in this process; it must run no flow.
+
+    The test fails where the command leaves anything changed, or raises what a user would see as a
+    traceback.
+    """
+    from flows.cli import main
+
+    for name in settings:
+        assert not name.startswith(PROCESS_ONLY), f"{name} wants run_process"
+    wanted = environment_of(home, settings)
+    changes = {name: wanted.get(name) for name in {*os.environ, *wanted}}
+    cwd = Path.cwd()
+    with check_nothing_leaks(words):
+        os.chdir(ROOT)
+        try:
+            done = CliRunner().invoke(
+                main, words, env=changes, prog_name="pilotline", catch_exceptions=False
+            )
+        finally:
+            os.chdir(cwd)
+    return Ran(done.exit_code, done.stdout, done.stderr)
