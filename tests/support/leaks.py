@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import _lru_cache_wrapper
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ def _caches() -> dict[str, int]:
         if module_name.split(".")[0] in OURS:
             for name, value in vars(module).items():
                 full = f"{module_name}.{name}"
-                if hasattr(value, "cache_info") and not full.startswith(DETERMINED):
+                if isinstance(value, _lru_cache_wrapper) and not full.startswith(DETERMINED):
                     found[full] = value.cache_info().currsize
     return {name: size for name, size in found.items() if size}
 
