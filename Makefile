@@ -20,7 +20,8 @@ UV := $(BIN)/uv --quiet --no-python-downloads
 INTO_VENV := --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-s3 test-invariants check bench lock clean
+.PHONY: help setup demo test test-quick test-all test-pythons test-s3 test-invariants budgets \
+    check bench lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -31,16 +32,38 @@ setup: $(READY)  ## create .venv with everything pilotline needs to run
 demo: $(READY)  ## a model from folder to monitored production, on real flights
 	@$(BIN)/pilotline demo $(ARGS)
 
-test: $(DEV)  ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
+# tests/tiers.toml says which tier a file belongs to: quick, test, ci or all. Each runs what those
+# before it run too. The goals are for two quiet cores that do the calibration line, which each run
+# prints first, in a second: a minute and a half, 6 and 15 minutes.
+TIER ?= test
+
+test: $(DEV)  ## run the tests, with a factory, a crash, a night and the demo: six minutes
+	@$(BIN)/python -m tests.support.run $(TIER) $(ARGS)
+
+test-quick: $(DEV)  ## run the tests that start no process, on SQLite
+	@$(BIN)/python -m tests.support.run quick $(ARGS)
+
+test-all: $(DEV)  ## run every test there is, older packages, every Python, planted faults: hours
+	@$(MAKE) --no-print-directory test TIER=all
+	@$(MAKE) --no-print-directory test-invariants
+	@$(MAKE) --no-print-directory test-s3
+	@$(MAKE) --no-print-directory test-faults
+	@$(MAKE) --no-print-directory test-pythons
+
+# Oldest first; what is not installed is said.
+test-pythons: $(DEV)  ## run the quick tests on every Python from 3.11 to 3.14 that uv finds
+	@$(BIN)/python -m tests.support.pythons
+
+budgets: $(DEV)  ## run what .ci/run runs, and write down what each file may cost from now on
+	@$(BIN)/python -m tests.support.run ci --write-budgets
 
 # moto serves the same tests in make test; this is a server that people run in earnest.
+S3_TESTS ?= tests/registry tests/tasks/test_s3_folder.py tests/tasks/test_source_s3.py \
+    tests/flows/test_shared_home.py -k "s3 or demo_ends or lies_in_the_home or in_parts or \
+    lake_in_a_folder or replayed_equal or doctor"
 test-s3: $(DEV)  ## run the tests that use S3 on a real Ceph object gateway
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tests/radosgw.sh "$$folder" \
-	    $(S3_PORT) $(BIN)/python -m pytest -n 2 --dist loadfile -q \
-	    tests/registry tests/tasks/test_s3_folder.py tests/tasks/test_source_s3.py \
-	    tests/flows/test_shared_home.py -k "s3 or demo_ends or lies_in_the_home or in_parts or \
-	    lake_in_a_folder or replayed_equal or doctor" $(ARGS)
+	    $(S3_PORT) $(BIN)/python -m pytest -n 2 --dist loadfile -q $(S3_TESTS) $(ARGS)
 
 # The seed is printed first: with SEED=... what failed fails again.
 test-invariants: $(DEV)  ## some hundred random lives of the registry, with crashes and tampering

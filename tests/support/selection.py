@@ -39,8 +39,13 @@ class Selection:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Leave out twins of other tiers, let the slowest files begin, limit each test."""
-        left_out = [item for item in items if self._is_other_twin(item)]
+        """Leave out twins of other tiers, let the slowest files begin, limit each test.
+
+        A file that is named on the command line runs whatever its tier, in its own pass.
+        """
+        left_out = [
+            item for item in items if self._is_other_twin(item) or self._is_other_pass(item)
+        ]
         if left_out:
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in set(left_out)]
@@ -50,6 +55,9 @@ class Selection:
         for item in items:
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(stretched(TEST_LIMIT_S)))
+
+    def _is_other_pass(self, item: pytest.Item) -> bool:
+        return self._only is not None and place_of(item.path).waits != (self._only == "waits")
 
     def _is_other_twin(self, item: pytest.Item) -> bool:
         if self._tier is None or not isinstance(item, pytest.Function):

@@ -1,0 +1,60 @@
+"""A file that became dearer, or is new, is found; a machine that is slow is none of its fault."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.budgets import (
+    Cost,
+    Costs,
+    find_excess,
+    read_budgets,
+    sum_up,
+    write_budgets,
+)
+
+
+def costs(**files: float) -> Costs:
+    """Return what files cost."""
+    return Costs({f"{name}.py": Cost(cpu_s) for name, cpu_s in files.items()}, {})
+
+
+@pytest.mark.parametrize(
+    ("spent", "allowed", "found"),
+    [
+        (17.0, 10.0, False),  # 1.5 x 10 + 2
+        (17.1, 10.0, True),
+        (2.0, 0.0, False),
+        (2.1, 0.0, True),
+    ],
+)
+def test_one_and_a_half_times_a_line_and_two_seconds_are_allowed(
+    spent: float, allowed: float, found: bool
+) -> None:
+    excess = find_excess(costs(test_a=spent), costs(test_a=allowed))
+    assert bool(excess) is found
+
+
+def test_a_file_or_session_fixture_without_a_line_is_found() -> None:
+    spent = Costs({"test_new.py": Cost(0.1)}, {"demo": Cost(0.1)})
+    file, fixture = find_excess(spent, Costs())
+    assert "test_new.py has no budget" in file
+    assert "Session fixture demo has no budget" in fixture
+
+
+def test_seconds_are_those_of_a_machine_that_does_the_calibration_line_in_one() -> None:
+    facts = [
+        {"kind": "test", "name": "a.py", "id": "a.py::one", "cpu_s": 3.0, "wall_s": 8.0},
+        {"kind": "test", "name": "a.py", "id": "a.py::two", "cpu_s": 1.0, "wall_s": 2.0},
+        {"kind": "session", "name": "demo", "cpu_s": 6.0},
+    ]
+    summed = sum_up(facts, slowness=2.0)
+    assert dict(summed.files) == {"a.py": Cost(2.0, 5.0)}
+    assert dict(summed.session) == {"demo": Cost(3.0, 0.0)}
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    table = tmp_path / "budgets.toml"
+    written = Costs({"a.py": Cost(1.5, 20.0)}, {"demo": Cost(60.0, 0.0)})
+    write_budgets(written, table)
+    assert read_budgets(table) == written
