@@ -1,7 +1,6 @@
 """Models scored by a program of their own: in JavaScript as in Python, and programs that fail."""
 
 import io
-import os
 import re
 import shlex
 import shutil
@@ -28,8 +27,8 @@ from tasks.home import Home
 from tasks.job import Job, load_champion, plan_job
 from tasks.model_folder import ModelFolder, load_model_folder
 from tasks.predictions import predict_rows
-from tasks.program import SEARCHED
 from tasks.process import Room, collect_artifact, scoring_child, training_child
+from tasks.program import SEARCHED
 from tasks.replaying import replay_run
 from tasks.sandbox import Tier
 from tasks.scoring import score_days
