@@ -52,8 +52,7 @@ class Server:
 def programs() -> Path:
     """Return the folder of PostgreSQL's programs; skip without, fail where CI promised them."""
     debian = sorted(PROGRAMS.glob("*/bin"), key=lambda folder: float(folder.parent.name))
-    searched = [*map(str, reversed(debian)), os.environ["PATH"]]
-    return require("initdb", os.pathsep.join(searched)).parent
+    return require("initdb", also=debian[::-1]).parent
 
 
 @pytest.fixture(scope="module")

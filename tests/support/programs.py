@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,16 +18,18 @@ PACKAGES = {  # of Debian and Ubuntu, where they are not called as the program
 }
 
 
-def require(program: str, path: str | os.PathLike[str] | None = None) -> Path:
+def require(program: str, only: str | None = None, also: Sequence[Path] = ()) -> Path:
     """Return where ``program`` is; skip the test without it, fail where CI promised it.
 
     Args:
         program: its name.
-        path: folders with a colon between them; those of PATH if not given.
+        only: the folders where it counts, with a colon between them, instead of those of PATH.
+        also: folders where it may be beside those.
     """
-    found = shutil.which(program, path=path)
+    folders = only or os.environ.get("PATH", os.defpath)
+    found = shutil.which(program, path=os.pathsep.join([*map(str, also), folders]))
     if found is None:
-        place = "" if path is None else f" in {str(path).replace(':', ' or ')}"
+        place = "" if only is None else f" in {only.replace(':', ' or ')}"
         package = PACKAGES.get(program, program)
         lack(f"'{program}' is not installed{place} (Debian: apt-get install {package})")
     return Path(found)
