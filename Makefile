@@ -15,8 +15,11 @@ RUNTIME := .venv/ready-runtime
 DEV := .venv/ready-dev
 READY := $(if $(wildcard $(DEV)),$(DEV),$(RUNTIME))
 
+# uv, and pip before 24.2, would not trust a company's certificate in the system's store.
+TRUSTING := $(BIN)/python -I tasks/certificates.py
+
 # --no-python-downloads: the interpreter is the user's choice and never fetched behind their back.
-UV := $(BIN)/uv --quiet --no-python-downloads
+UV := $(TRUSTING) $(BIN)/uv --quiet --no-python-downloads
 INTO_VENV := --python $(BIN)/python
 
 .DEFAULT_GOAL := help
@@ -153,6 +156,6 @@ create_venv = { echo "Creating .venv with $$($(PYTHON) --version) ..."; \
 # uv itself comes from the same lock with the same hashes. Wheels only: its source wants Rust.
 bootstrap_uv = [ -x $(BIN)/uv ] || { echo "Fetching uv ..."; \
     awk '/^uv==/ { uv = 1; print; next } /^[^ ]/ { uv = 0 } uv' requirements.lock >.venv/uv.txt; \
-    $(BIN)/python -m pip install --require-hashes --no-deps --only-binary :all: --no-input \
-        --disable-pip-version-check -r .venv/uv.txt >.venv/setup.log 2>&1 \
+    $(TRUSTING) $(BIN)/python -m pip install --require-hashes --no-deps --only-binary :all: \
+        --no-input --disable-pip-version-check -r .venv/uv.txt >.venv/setup.log 2>&1 \
     || { cat .venv/setup.log; exit 1; }; }

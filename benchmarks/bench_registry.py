@@ -36,6 +36,7 @@ from registry.registration import register
 from registry.resolution import resolve_champion
 from registry.search import Bound, Query, search_models
 from registry.versions import ModelVersion
+from tasks.certificates import trusting
 
 SIZE = (10_000, 10)  # models, versions of each; MLflow's store has as many
 ROUNDS = 6
@@ -276,7 +277,7 @@ def mlflow_side(folder: Path) -> "Iterator[subprocess.Popen[str]]":
     if not python.exists():
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, MLFLOW], check=True)
     install = [str(uv), "pip", "install", "--quiet", "--upgrade", "--python", str(python), "mlflow"]
-    subprocess.run(install, check=True)
+    subprocess.run(install, env=trusting(os.environ), check=True)
     store = folder / "mlflow"
     store.mkdir()
     with (folder / "mlflow.log").open("w") as log:

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from benchmarks.bench import ROOT, Row, print_table, watch_to_end
 from benchmarks.wide_factory import MODELS, add_day, feature_names, make_factory
+from tasks.certificates import trusting
 from tasks.home import Home
 
 SMALL, MILLION, WIDE, LONG, LONGER = (date(2024, 2, day) for day in range(1, 6))
@@ -178,13 +179,13 @@ def make_mlflow(root: Path) -> Callable[[], tuple[float, float]]:
         if line.startswith(("scikit-learn==", "pandas==", "joblib=="))
     ]
     install = [str(uv), "pip", "install", "--quiet", "--python", str(python), "mlflow", *pins]
-    subprocess.run(install, check=True)
+    subprocess.run(install, env=trusting(os.environ), check=True)
     script = Path(__file__).with_name("mlflow_model.py")
     rows = root / "home" / "lake" / "datasets" / "wide" / "accepted" / f"day={MILLION}"
     names = ",".join(feature_names())
     model, csv = root / "mlflow-model", root / "rows.csv"
     made = [str(python), str(script), str(root / "boosting.joblib"), str(model), str(rows), names]
-    variables = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+    variables = {**trusting(os.environ), "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
     subprocess.run([*made, str(csv), *pins], env=variables, check=True, capture_output=True)
     predict = [str(MLFLOW / "bin" / "mlflow"), "models", "predict", "-m", str(model)]
     predict += ["-i", str(csv), "-t", "csv", "-o", str(root / "out.json"), "--env-manager", "uv"]

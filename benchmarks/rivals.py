@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tasks.certificates import trusting
+
 ROOT = Path(__file__).parent.parent
 # What each needs beside itself: Evidently 0.7.23 cannot be imported beside pandas 3, and neither
 # can NannyML 0.13, which imports statsmodels without asking for it.
@@ -25,7 +27,7 @@ def make_environment(name: str, packages: tuple[str, ...]) -> Path:
     if not python.exists():
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python, *packages]
-    subprocess.run(install, check=True)
+    subprocess.run(install, env=trusting(os.environ), check=True)
     return python
 
 

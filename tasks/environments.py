@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 from registry.canonical import digest_bytes
+from tasks.certificates import trusting
 from tasks.errors import EnvironmentBuildError
 from tasks.wheelhouse import Wheelhouse
 
@@ -30,6 +31,11 @@ _HINTS = (
     ("hash mismatch", "A package was changed at its source; make the lock again."),
     ("no solution", "A locked package is gone or has no wheel for this Python."),
     ("not found in the package registry", "A locked package is gone; make the lock again."),
+    (
+        "invalid peer certificate",
+        "This machine does not trust the index: put its certificate into the system's store, or "
+        "name its file in SSL_CERT_FILE.",
+    ),
     ("error sending request", "No index answers, and not all wheels are kept; check the network."),
 )
 
@@ -192,6 +198,7 @@ def _uv(model: str, arguments: list[str]) -> None:
             text=True,
             timeout=BUILD_TIMEOUT_S,
             stdin=subprocess.DEVNULL,
+            env=trusting(os.environ),
             check=False,
         )
     except subprocess.TimeoutExpired as err:

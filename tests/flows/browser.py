@@ -1,13 +1,12 @@
 """A person at the Prefect UI: Debian's chromium, driven by Playwright."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
+
+from tests.support.programs import require
 
 SHOTS = "PILOTLINE_SCREENSHOTS"  # the folder that pictures go to
 LIMIT_MS = 60_000  # the slowest step takes 3 s on two idle cores
@@ -72,12 +71,7 @@ class Person:
 @contextmanager
 def at_browser(ui: str, shots: Path) -> Iterator[Person]:
     """Give somebody at a browser; skip where there is none, fail where CI promised it."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        why = "no chromium is installed"
-        if os.environ.get("PILOTLINE_CI"):
-            pytest.fail(f"PILOTLINE_CI is set, but {why}.")
-        pytest.skip(why)
+    chromium = require("chromium")
     shots.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -1,7 +1,6 @@
 """Models scored by a program of their own: in JavaScript as in Python, and programs that fail."""
 
 import io
-import os
 import re
 import shlex
 import shutil
@@ -29,12 +28,14 @@ from tasks.job import Job, load_champion, plan_job
 from tasks.model_folder import ModelFolder, load_model_folder
 from tasks.predictions import predict_rows
 from tasks.process import Room, collect_artifact, scoring_child, training_child
+from tasks.program import SEARCHED
 from tasks.replaying import replay_run
 from tasks.sandbox import Tier
 from tasks.scoring import score_days
 from tasks.tracing import trace_prediction
 from tasks.training import train_version
 from tasks.version_contents import Request
+from tests.support.programs import require
 from tests.tasks.conftest import (
     DAYS,
     MODEL,
@@ -75,16 +76,13 @@ REST = "cat > /dev/null\n"
 @pytest.fixture(scope="session")
 def node_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of score.js with what its lock names, by npm; skip where node is absent."""
-    if shutil.which("node", path="/usr/bin:/bin") is None:
-        why = "node is not installed in /usr/bin or /bin"
-        if os.environ.get("PILOTLINE_CI"):
-            pytest.fail(f"PILOTLINE_CI is set, but {why}.")
-        pytest.skip(why)
+    require("node", SEARCHED)
+    npm = str(require("npm"))
     folder = tmp_path_factory.mktemp("node") / "runner"
     folder.mkdir()
     for name in ("package.json", "package-lock.json", "score.js"):
         shutil.copy(DATA / name, folder)
-    install = ["npm", "ci", "--ignore-scripts", "--no-bin-links", "--no-audit", "--no-fund"]
+    install = [npm, "ci", "--ignore-scripts", "--no-bin-links", "--no-audit", "--no-fund"]
     done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder

@@ -15,6 +15,7 @@ from registry.runs import last_outcomes
 from tasks import __file__ as package
 from tasks import lake
 from tasks.partition_files import find_files
+from tests.support.programs import own_mounts
 from tests.tasks.stage import DAY, PROCESS, Stage
 
 ROOT = Path(package).parents[1]
@@ -136,15 +137,9 @@ def test_a_file_that_changes_between_two_batches_is_noticed(
 
 
 @pytest.fixture(scope="module")
-def own_mounts() -> list[str]:
+def mounting() -> list[str]:
     """Return the command before one that may mount, skip where there is none."""
-    command = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
-    trial = [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    try:
-        subprocess.run(trial, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as err:
-        pytest.skip(f"this user may not mount a small disk ({err})")
-    return command
+    return own_mounts()
 
 
 @pytest.mark.parametrize(
@@ -155,14 +150,14 @@ def own_mounts() -> list[str]:
     ],
 )
 def test_a_full_disk_fails_the_run_and_changes_nothing(
-    stage: Stage, own_mounts: list[str], place: str, size: int, left: int, said: str
+    stage: Stage, mounting: list[str], place: str, size: int, left: int, said: str
 ) -> None:
     folder = stage.home.root / place
     before = stage.shown()
     script = ["-c", DISK + PROCESS]
     words = [str(stage.home.root), DAY.isoformat(), str(folder), str(size), str(left)]
     done = subprocess.run(
-        [*own_mounts, sys.executable, *script, *words],
+        [*mounting, sys.executable, *script, *words],
         cwd=ROOT, timeout=120, check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert said in done.stdout + done.stderr

@@ -10,22 +10,17 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tasks.report_page import write_report
+from tests.support.programs import require
 from tests.tasks.reported import report_of
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return Debian's chromium; skip where there is none, fail where CI promised it."""
-    if not CHROMIUM.exists():
-        why = f"no browser at {CHROMIUM}: apt-get install chromium"
-        if os.environ.get("PILOTLINE_CI"):
-            pytest.fail(f"PILOTLINE_CI is set, but there is {why}.")
-        pytest.skip(why)
+    chromium = require("chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox"] if os.geteuid() == 0 else []
+            executable_path=chromium, args=["--no-sandbox"] if os.geteuid() == 0 else []
         )
         yield started
         started.close()

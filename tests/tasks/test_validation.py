@@ -12,7 +12,6 @@ from tasks.errors import LabError, PartitionRefusedError
 from tasks.validation import Validator
 
 DAY = date(2013, 1, 1)
-pytestmark = pytest.mark.xdist_group("validation")  # the suite takes seconds to set up
 
 
 def flight(number: int, **changes: Any) -> dict[str, Any]:
