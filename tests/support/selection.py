@@ -1,5 +1,6 @@
 """The part of pytest that picks the files of a tier, orders them, and limits each test's time."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support.tiers import TESTS, Tier, place_of
 from tests.support.waiting import stretched
 
 TEST_LIMIT_S = 120  # with the fixtures of its file; the demo and servers are waited for elsewhere
+STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 UNKNOWN = Cost(0.0, 30.0)  # a new file: early enough not to come last
 
 
@@ -56,6 +58,12 @@ class Selection:
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(stretched(TEST_LIMIT_S)))
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Let tests of the quick tier start no process."""
+        distributes = session.config.getoption("numprocesses", None)  # and so starts its workers
+        if self._tier is Tier.QUICK and not distributes:
+            sys.addaudithook(_refuse_processes)
+
     def _is_other_pass(self, item: pytest.Item) -> bool:
         return self._only is not None and place_of(item.path).waits != (self._only == "waits")
 
@@ -66,6 +74,14 @@ class Selection:
         if called is None or called.params.get("database") != "postgresql":
             return False
         return not self._tier.runs(place_of(item.path).postgresql)
+
+
+def _refuse_processes(event: str, given: tuple[object, ...]) -> None:
+    if event in STARTS:
+        raise RuntimeError(
+            f"{event} {given[:2]}: a test of the quick tier starts no process. Name another tier "
+            "for its file in tests/tiers.toml."
+        )
 
 
 def _name_of(item: pytest.Item) -> str:
