@@ -1,5 +1,7 @@
 """Drift: verdicts over windows that did and did not move, and over columns that are odd."""
 
+import math
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import wasserstein_distance
+from scipy.stats import binom, wasserstein_distance
 
 from tasks.drift import DEFAULTS, MEASURES, Judgement, check_watch, judge_others, judge_window
 from tasks.errors import LabError
@@ -191,3 +193,57 @@ def test_a_watch_for_what_cannot_be_measured_is_refused_before_training_ends() -
     message = r"model\.toml \[drift\] \[watch\]: 'wasserstein' cannot be measured of 'dest'\. Poss"
     with pytest.raises(LabError, match=message):
         check_watch("flight-delay", reference, {"dest": {"wasserstein": 0.1}})
+
+
+@pytest.mark.parametrize(
+    ("threshold", "verdict"), [(0.25, "drift"), (math.nextafter(0.25, 1), "no drift")]
+)
+def test_a_distance_that_reaches_its_threshold_is_drift(threshold: float, verdict: str) -> None:
+    (judged,) = judge(["a"] * 1_000, ["a"] * 750 + ["b"] * 250, {"unseen": threshold})
+    assert (judged.value, judged.verdict) == (0.25, verdict)
+
+
+def test_a_distance_is_judged_where_its_noise_may_just_reach_the_threshold() -> None:
+    before, after = [1] * 300, pa.array([1] * 200 + [None] * 100)
+    (judged,) = judge(before, after, {"missing": 0.2})
+    assert 0 < judged.noise < 0.2
+    (at_its_limit,) = judge(before, after, {"missing": judged.noise})
+    assert at_its_limit.verdict == "drift"
+    (beyond_it,) = judge(before, after, {"missing": math.nextafter(judged.noise, 0)})
+    assert beyond_it.verdict == "not enough rows"
+
+
+def test_one_watched_column_is_judged_by_fewer_rows_than_one_of_dozens() -> None:
+    # By Good (1953) a share of (38 + 1) / (999 + 1) comes new without drift. Of 2,000 rows that is
+    # less than 5 % in 99 windows of 100, but not in 399 of 400.
+    share, rows = 0.039, 2_000
+    often, dozens = (binom.ppf(quantile, rows, share) / rows for quantile in (0.99, 0.9975))
+    assert often < 0.05 < dozens
+    before = ["a"] * 961 + [f"k{n}" for n in range(38)]
+    (watched,) = judge(before, ["a"] * rows, {"unseen": 0.05})
+    unwatched = judge_all(before, ["a"] * rows)["unseen"]
+    assert (watched.verdict, unwatched.verdict) == ("no drift", "not enough rows")
+    assert watched.noise == pytest.approx(often, abs=2 / rows)
+    assert unwatched.noise == pytest.approx(dozens, abs=2 / rows)
+
+
+def test_that_none_was_missing_among_few_does_not_prove_that_none_ever_is() -> None:
+    found = judge_all([1] * 30, [1] * 30)["missing"]
+    assert (found.value, found.verdict) == (0.0, "not enough rows")
+    # The mean gap of two shares of 30 rows, each row missing with a chance of 1 / 32.
+    chances = binom.pmf(range(31), 30, 1 / 32)
+    gaps = np.abs(np.subtract.outer(range(31), range(31))) / 30
+    assert found.expected == pytest.approx(chances @ gaps @ chances, rel=0.1)
+    many = judge_all([1] * 3_000, [1] * 3_000)["missing"]
+    assert many.verdict == "no drift"
+
+
+def test_new_texts_are_told_from_known_ones_also_where_a_window_has_too_many_to_count() -> None:
+    known, new = ["k1", "k2"], [f"l{n}" for n in range(2_000)]
+    found = judge_all(known * 500, known * 3_000 + new)["unseen"]
+    # A new text that shares its bucket with a known one cannot be told from it.
+    buckets = {zlib.crc32(text.encode()) % 1024 for text in known}
+    beside = sum(zlib.crc32(text.encode()) % 1024 not in buckets for text in new)
+    assert found.value == pytest.approx(beside / 8_000)
+    assert found.value > 0.24
+    assert found.verdict == "drift"
