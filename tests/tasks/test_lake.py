@@ -129,3 +129,17 @@ def test_the_tables_of_a_lake_have_their_places(tmp_path: Path) -> None:
     assert lake.accepted_path(tmp_path, "flights") == tmp_path / "datasets" / "flights" / "accepted"
     assert lake.quarantine_path(tmp_path, "flights").name == "quarantine"
     assert lake.predictions_path(tmp_path, "m") == tmp_path / "predictions" / "m"
+
+
+def test_a_rival_in_another_partition_refuses_a_commit_on_an_older_handle_too(
+    tmp_path: Path,
+) -> None:
+    path, other = tmp_path / "t", DAY + timedelta(days=1)
+    lake.ensure_table(path, SCHEMA, ["day"])
+    one, two = lake.open_table(path), lake.open_table(path)
+    lake.replace_partition(one, rows(other, 1), lake.on_day("day", other), {}, ("2013-01-02", 1))
+    with pytest.raises(DeltaError):
+        lake.replace_partition(two, rows(DAY, 2), ON_DAY, {}, ("2013-01-01", 1))
+    assert read(path) == [1]
+    lake.replace_partition(lake.open_table(path), rows(DAY, 2), ON_DAY, {}, ("2013-01-01", 1))
+    assert read(path) == [1, 2]

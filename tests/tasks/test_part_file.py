@@ -204,3 +204,18 @@ def test_to_remove_what_is_gone_is_fine(tmp_path: Path) -> None:
     for _ in range(2):
         remove_part(tmp_path / "t", file.path)
     assert list((tmp_path / "t" / FOLDER).iterdir()) == []
+
+
+def test_a_rival_in_another_partition_refuses_a_commit_on_an_older_handle_too(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t"
+    made(path)
+    first, second = lake.open_table(path), lake.open_table(path)
+    files = [write(path, rows(10, day), f"{day}") for day in (DAY, NEXT)]
+    commit(first, files[0])
+    with pytest.raises(DeltaError):
+        commit(second, files[1], day=NEXT)
+    assert query(lake.open_table(path), "select count(*) as n from t") == [{"n": 10}]
+    commit(lake.open_table(path), files[1], day=NEXT)
+    assert query(lake.open_table(path), "select count(*) as n from t") == [{"n": 20}]
