@@ -354,3 +354,27 @@ def test_a_verification_in_weaker_isolation_than_asked_for_does_not_open_go_live
         say(session, version, "go-live", OPERATIONS)
     loose = replace(policy, minimum_isolation="C")
     assert say(session, version, "go-live", OPERATIONS, under=loose)[1]
+
+
+def test_a_review_that_a_promotion_used_up_opens_no_go_live(
+    session: Session,
+    add_version: Add,
+    say: Say,
+    verify: Verify,
+    release: Callable[..., Reign],
+    policy: Policy,
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    release(session, second)
+    verify(session, first)
+    with pytest.raises(ApprovalError) as refused:
+        say(session, first, "go-live", OPERATIONS)
+    assert str(refused.value) == (
+        "Decision at gate 'go-live' of 'flight-delay' 1.0.0 refused: an earlier promotion used up "
+        "its approval at review. Run 'pilotline release flight-delay 1.0.0' first; it says what is "
+        "missing."
+    )
+    say(session, first, "review", REVIEWER)
+    say(session, first, "go-live", OPERATIONS)
+    assert live_approval(session, first, "go-live", policy) is not None

@@ -15,6 +15,8 @@ from registry.events import (
     Event,
     append_event,
     first_broken_event,
+    first_misfit,
+    hash_event,
     latest_event,
     list_events,
 )
@@ -148,3 +150,15 @@ def test_the_database_itself_refuses_that_events_are_edited(
     with refused, session.begin_nested():
         session.execute(statement)
     assert first_broken_event(session, model_id) is None
+
+
+def test_a_gap_in_the_numbers_is_found_though_every_hash_fits(
+    session: Session, model_id: int
+) -> None:
+    first, _, third = list_events(session, model_id)[:3]
+    facts = {name: getattr(third, name) for name in ("chain", "seq", "kind", "body")}
+    times = {name: getattr(third, name) for name in ("recorded_at", "effective_from")}
+    forged = Event(**facts, **times, previous=first.hash)
+    forged.hash = hash_event(forged)
+    assert first_misfit([first, forged]) == 2
+    assert first_misfit([first]) is None

@@ -18,7 +18,13 @@ from registry.events import Event, list_events
 from registry.policy import Policy
 from registry.promotions import rollback
 from registry.reigns import Reign
-from registry.resolution import champion, champion_at, promoted_version, resolve_champion
+from registry.resolution import (
+    champion,
+    champion_at,
+    promoted_version,
+    resolve_champion,
+    serving_champion,
+)
 from registry.statuses import retire
 from registry.versions import ModelVersion, VersionStatus, set_status
 from tests.registry.meddling import unguarded
@@ -352,3 +358,33 @@ def test_a_moment_that_is_none_is_refused_in_words(
             champion(session, "flight-delay")
         with pytest.raises(AuditError, match="expected a date and time, found 'garbage'"):
             audit(registry)
+
+
+@pytest.mark.parametrize("status", ["revoked", "rejected", "archived"])
+def test_a_champion_out_of_use_serves_nobody(
+    session: Session, add_version: Add, release: Release, status: str
+) -> None:
+    version = add_version(session)
+    release(session, version)
+    assert serving_champion(session, "flight-delay") is version
+    set_status(session, version, "deprecated", {})
+    assert serving_champion(session, "flight-delay") is version
+    set_status(session, version, status, {})
+    assert serving_champion(session, "flight-delay") is None
+
+
+def test_where_nobody_is_champion_nobody_serves(session: Session, add_version: Add) -> None:
+    add_version(session)
+    assert serving_champion(session, "flight-delay") is None
+    with pytest.raises(UnknownModelError):
+        serving_champion(session, "seat-demand")
+
+
+def test_a_champion_whose_record_was_edited_is_told_and_not_passed_over(
+    session: Session, add_version: Add, release: Release, tamper: Tamper
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    tamper(session, update(Alias).values(version_id=second.id))
+    with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
+        serving_champion(session, "flight-delay")

@@ -41,6 +41,7 @@ from registry.splits import (
     Said,
     Split,
     challenger_of,
+    check_change,
     parse_share,
     require_split,
     set_split,
@@ -547,3 +548,61 @@ def test_an_imported_model_keeps_its_split_runs_and_has_no_split(
             assert isinstance(outcome, RunOutcome)
             assert (run.challenger_id, run.share, outcome.state) == (second.id, "0.1", "succeeded")
             assert session.get_one(ModelVersion, run.version_id).number == "1.0.0"
+
+
+def test_a_split_is_started_once_and_the_same_start_again_is_no_other(
+    session: Session, other: ModelVersion, policy: Policy
+) -> None:
+    assert check_change(session, NAME, "start", "2.0.0", TENTH) == "2.0.0"
+    share(session, policy)
+    assert check_change(session, NAME, "start", "2.0.0", TENTH) == "2.0.0"
+
+
+@pytest.mark.parametrize(("number", "part"), [("2.0.0", "0.2"), ("1.0.0", "0.1")])
+def test_a_start_with_another_share_or_version_than_there_is_already_is_refused(
+    session: Session, other: ModelVersion, policy: Policy, number: str, part: str
+) -> None:
+    share(session, policy)
+    with pytest.raises(SplitError) as refused:
+        check_change(session, NAME, "start", number, Decimal(part))
+    assert str(refused.value) == (
+        "Split of 'flight-delay': 2.0.0 scores 10.00% already. Change it with "
+        "'pilotline split upgrade flight-delay --share S', or stop it first."
+    )
+
+
+@pytest.mark.parametrize(("change", "part"), [("upgrade", "0.1001"), ("downgrade", "0.0999")])
+def test_a_split_is_changed_in_the_direction_that_is_said(
+    session: Session, other: ModelVersion, policy: Policy, change: str, part: str
+) -> None:
+    share(session, policy)
+    assert check_change(session, NAME, change, "", Decimal(part)) == "2.0.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "instead"),
+    [
+        ("upgrade", "0.0999", "downgrade"),
+        ("upgrade", "0.1", "downgrade"),
+        ("downgrade", "0.1001", "upgrade"),
+        ("downgrade", "0.1", "upgrade"),
+    ],
+)
+def test_a_share_that_moves_the_other_way_or_not_at_all_is_refused(
+    session: Session, other: ModelVersion, policy: Policy, change: str, part: str, instead: str
+) -> None:
+    share(session, policy)
+    with pytest.raises(SplitError) as refused:
+        check_change(session, NAME, change, "", Decimal(part))
+    assert str(refused.value) == (
+        f"Split of 'flight-delay': 2.0.0 scores 10.00%, which this would not {change}. "
+        f"Give another share, or 'pilotline split {instead}'."
+    )
+
+
+@pytest.mark.parametrize("change", ["upgrade", "downgrade"])
+def test_a_split_that_is_not_there_cannot_be_changed(
+    session: Session, present: ModelVersion, change: str
+) -> None:
+    with pytest.raises(SplitError, match="there is none: the champion scores every row"):
+        check_change(session, NAME, change, "", TENTH)
