@@ -243,3 +243,62 @@ def test_a_looping_store_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot write a blob"):
         blobs.put(b"abc")
     assert list(blobs.list()) == []
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> FolderBlobs:
+    """Return a store with a blob of long ago."""
+    blobs = FolderBlobs(tmp_path)
+    os.utime(tmp_path / "ba" / blobs.put(b"abc"), (0, 0))
+    return blobs
+
+
+NOW = datetime(2001, 1, 1, tzinfo=UTC)  # long after the one and long before the other
+
+
+def test_a_blob_that_is_put_again_between_the_look_and_the_delete_stays(
+    old: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def put_first(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        old.put(b"abc")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", put_first)
+    assert not old.delete(ABC, before=NOW)
+    assert old.get(ABC) == b"abc"
+    assert files_in(old.root) == [ABC]
+
+
+def test_a_blob_that_is_put_again_while_it_is_aside_is_written_anew(
+    old: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def put_after(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        renamed = rename(path, target)
+        old.put(b"abc")
+        return renamed
+
+    monkeypatch.setattr(Path, "rename", put_after)
+    assert old.delete(ABC, before=NOW)
+    assert old.get(ABC) == b"abc"
+    assert files_in(old.root) == [ABC]
+
+
+def test_a_put_whose_blob_is_deleted_while_it_makes_it_young_writes_it_anew(
+    old: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    utime = os.utime
+
+    def delete_first(file: int) -> None:
+        monkeypatch.setattr(os, "utime", utime)
+        assert old.delete(ABC, before=NOW)
+        utime(file)
+
+    monkeypatch.setattr(os, "utime", delete_first)
+    assert old.put(b"abc") == ABC
+    assert old.get(ABC) == b"abc"

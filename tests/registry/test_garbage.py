@@ -154,3 +154,12 @@ def test_nothing_outside_the_store_is_touched(registry: Registry, tmp_path: Path
     age_blobs(registry, 1000)
     collect_garbage(registry, DAY, only_plan=False)
     assert foreign.exists()
+
+
+def test_a_plan_lists_nothing_that_is_too_young(registry: Registry) -> None:
+    old = registry.blobs.put(b"nobody names this")
+    age_blobs(registry, 25)
+    registry.blobs.put(b"perhaps of a training under way")
+    planned = collect_garbage(registry, DAY, only_plan=True)
+    assert [blob.digest for blob in planned.removed] == [old]
+    assert (planned.kept, planned.young) == (0, 1)
