@@ -1,7 +1,11 @@
 """Models that misbehave, each run by a real child: a sensible message, and nothing left over."""
 
+import json
 import os
+import resource
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tasks import harness
 from tasks.environments import built_environment
 from tasks.errors import ChildError
 from tasks.home import Home
@@ -416,3 +421,20 @@ def test_features_that_do_not_keep_the_rows_are_an_error_in_words(
     folder = tiny(FEATURES.replace("FEATURES", body))
     with pytest.raises(ChildError, match=f"{mode} {message}"):
         try_features(place, tier, folder, mode)
+
+
+def test_a_model_that_crashes_leaves_no_core_with_rows_in_it(tmp_path: Path) -> None:
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip("nothing leaves a core here")
+    # The harness alone: its model is asked for no prediction, and no environment is built.
+    script = "import resource\nraise ValueError(resource.getrlimit(resource.RLIMIT_CORE))"
+    (tmp_path / "model.py").write_text(script)
+    (tmp_path / "harness.py").write_bytes(Path(harness.__file__).read_bytes())
+    reader, writer = os.pipe()
+    settings = {"control_fd": writer, "model": str(tmp_path), "mode": "score"}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-I", str(tmp_path / "harness.py"), str(tmp_path / "settings.json")]
+    subprocess.run(command, pass_fds=[writer], check=False)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as control:
+        assert "(0, 0)" in json.loads(control.readline())["message"]

@@ -1,15 +1,18 @@
 """Isolation: what a machine gives, and how a child is started under it."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.errors import IsolationError
+from tasks.program import FOLDER
 from tasks.sandbox import (
     Places,
     Tier,
     compile_bytecode,
+    launch_program,
     launch_python,
     probe_isolation,
     require_isolation,
@@ -67,3 +70,15 @@ def test_without_a_wall_the_folders_stay_where_they_are(tmp_path: Path) -> None:
 def test_nothing_is_compiled_without_fixed_places(tmp_path: Path) -> None:
     compile_bytecode(Tier("C", ""), tmp_path / "env", tmp_path / "bytecode", ["/env/a.py"])
     assert not (tmp_path / "bytecode").exists()
+
+
+def test_a_model_s_own_program_has_its_limits_and_leaves_no_core(tmp_path: Path) -> None:
+    (tmp_path / "model" / FOLDER).mkdir(parents=True)
+    limits = "ulimit -Sc; ulimit -Hc; ulimit -Hd; ulimit -Hf"
+    told = ["/bin/sh", "-c", limits]
+    launch = launch_program(Tier("C", ""), places(tmp_path), told, 64 << 20, 1 << 20)
+    done = subprocess.run(
+        launch.command, env=launch.variables, capture_output=True, text=True, check=True
+    )
+    # POSIX counts data in KiB, files in blocks of 512 bytes.
+    assert done.stdout.split() == ["0", "0", str(64 << 10), str((1 << 20) // 512)]
