@@ -273,3 +273,16 @@ def test_a_run_of_one_input_says_nothing_of_others(
     end_run(session, run, Ending("succeeded", 842, table_version=1))
     assert inputs_of(session, [run.id]) == []
     assert "inputs" not in list_events(session, run.model_id, "run succeeded")[-1].facts()
+
+
+def test_a_dead_run_whose_rows_were_committed_leaves_no_run_to_be_shown(
+    session: Session, add_version: Add, claim: Claim
+) -> None:
+    version = add_version(session)
+    good, dead, later = (claim_partition(session, version, claim) for _ in range(3))
+    end_run(session, good, Ending("succeeded", 842, table_version=1))
+    end_run(session, dead, Ending("crashed", table_version=2))
+    assert visible(session, good) is None  # the table holds other rows than its own by now
+    assert list_events(session, good.model_id)[-1].facts()["committed"] is True
+    end_run(session, later, Ending("succeeded", 842, table_version=3))
+    assert visible(session, good) is later

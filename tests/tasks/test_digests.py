@@ -6,10 +6,12 @@ import struct
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.digests import partition_digest
+from tasks.digests import check_day, partition_digest
+from tasks.errors import LakeError
 
 SCHEMA = pa.schema(
     [
@@ -92,3 +94,17 @@ def test_a_slice_has_the_digest_of_its_own_rows() -> None:
     rows = pa.table({"a": ["x", "yy", "zzz"], "b": [1, 2, 3]})
     alone = pa.table({"a": ["yy", "zzz"], "b": [2, 3]})
     assert partition_digest(rows.slice(1), ("a",)) == partition_digest(alone, ("a",))
+
+
+def test_a_day_is_what_was_ingested_or_is_refused() -> None:
+    rows = pa.table({"id": [1, 2], "share": [0.25, 0.5]})
+    digest, day = partition_digest(rows, ("id",)), date(2013, 1, 1)
+    check_day("flights", ("id",), day, rows.take([1, 0]), digest)
+    changed = pa.table({"id": [1, 2], "share": [0.25, 0.75]})
+    with pytest.raises(LakeError) as refused:
+        check_day("flights", ("id",), day, changed, digest)
+    assert str(refused.value) == (
+        f"Table 'flights': day 2013-01-01 reads as {partition_digest(changed, ('id',))[:12]}..., "
+        f"ingested as {digest[:12]}.... Its files are damaged: restore the lake from a copy, or "
+        "ingest the day again."
+    )
