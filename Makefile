@@ -23,8 +23,8 @@ UV := $(TRUSTING) $(BIN)/uv --quiet --no-python-downloads
 INTO_VENV := --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-all test-pythons test-s3 test-invariants budgets \
-    check bench lock clean
+.PHONY: help setup demo test test-quick test-all test-pythons test-s3 test-invariants \
+    test-faults budgets check bench lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,10 @@ test-invariants: $(DEV)  ## some hundred random lives of the registry, with cras
 	echo "$$examples examples on SQLite, a tenth as many on PostgreSQL, seed $$seed"; \
 	PILOTLINE_EXAMPLES=$$examples $(BIN)/python -m pytest -n 2 --dist load -q \
 	    tests/registry/test_invariants.py --hypothesis-seed=$$seed $(ARGS)
+
+# Each fault is tried in a process of its own; what is known to survive is in survivors.txt there.
+test-faults: $(DEV)  ## plant faults in the code, one by one, and see whether the tests find them
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 check: $(DEV)  ## lint, format, types, and which layer may import which
 	@$(BIN)/ruff check .

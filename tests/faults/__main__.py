@@ -18,7 +18,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.support.once import SHARED
 from tests.support.planted import FOLDER, Fault, load_faults
+from tests.support.waiting import CALIBRATION, slowness
 
 SURVIVORS = FOLDER / "survivors.txt"
 OURS = ("flows", "registry", "tasks")
@@ -56,6 +58,10 @@ def main() -> int:
     started = time.monotonic()
     with TemporaryDirectory(prefix="planted-") as folder:
         logs = Path(folder)
+        # What all may use, such as a trained factory, is made while there is no fault.
+        shared = logs / "shared"
+        shared.mkdir()
+        os.environ |= {SHARED: str(shared), CALIBRATION: str(slowness())}
         sound = _run_sound(faults, logs, options.at_once)
         if any(attempt.code != SURVIVED for attempt in sound):
             return _tell_unsound(sound)
