@@ -9,6 +9,7 @@ import argparse
 import gc
 import importlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +55,7 @@ def main() -> int:
     for name in HEAVY:
         importlib.import_module(name)
     assert not {name.partition(".")[0] for name in sys.modules} & set(OURS), "planted too late"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     gc.freeze()  # a collection in a child would copy every page
     started = time.monotonic()
     with TemporaryDirectory(prefix="planted-") as folder:
@@ -141,17 +143,23 @@ def _run_all(
     attempts: list[Attempt] = []
     running: dict[int, Attempt] = {}
     done = 0
-    for name, arguments in named:
-        if len(running) == at_once:
+    try:
+        for name, arguments in named:
+            if len(running) == at_once:
+                done += 1
+                tell(_wait(running), done, len(named))
+            place = logs / f"{time.monotonic_ns()}"
+            attempt = Attempt(name, place.with_suffix(".log"))
+            running[_fork(attempt.log, [*arguments, f"--basetemp={place}"])] = attempt
+            attempts.append(attempt)
+        while running:
             done += 1
             tell(_wait(running), done, len(named))
-        place = logs / f"{time.monotonic_ns()}"
-        attempt = Attempt(name, place.with_suffix(".log"))
-        running[_fork(attempt.log, [*arguments, f"--basetemp={place}"])] = attempt
-        attempts.append(attempt)
-    while running:
-        done += 1
-        tell(_wait(running), done, len(named))
+    finally:
+        for child in running:
+            os.kill(child, signal.SIGTERM)
+        while running:
+            _wait(running)
     return attempts
 
 

@@ -21,7 +21,7 @@ from registry.base import Base
 from registry.canonical import canonical_json
 from registry.consumers import NewConsumer, add_consumer
 from registry.errors import ImportRefusedError, StoreError
-from registry.events import GENESIS, Event, hash_event, list_events
+from registry.events import GENESIS, Event, append_event, hash_event, list_events
 from registry.exporting import describe_model, export_model
 from registry.importing import import_model
 from registry.manifest import decode_manifest
@@ -162,10 +162,14 @@ def test_the_same_export_twice_changes_nothing(folder: Path, target: Registry) -
     assert _rows(target) == before
 
 
+@pytest.mark.parametrize("events", [0, 50])  # fewer than the export has, or more
 def test_another_history_of_the_same_name_is_refused(
-    folder: Path, target: Registry, registration: Make
+    folder: Path, target: Registry, registration: Make, events: int
 ) -> None:
-    register(target, registration("mine"))
+    version, _ = register(target, registration("mine"))
+    with target.write() as session:
+        for number in range(events):
+            append_event(session, version.model_id, "noted", {"number": number})
     before = (_rows(target), _blobs(target))
     with pytest.raises(ImportRefusedError, match="Histories are not mixed"):
         import_model(target, folder)

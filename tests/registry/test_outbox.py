@@ -286,3 +286,23 @@ def test_a_web_hook_where_nobody_listens_is_a_problem_not_an_error(hook: Hook) -
     port = hook.server_port
     hook.server_close()
     assert send_message(f"json://127.0.0.1:{port}", "t", "b") == "the other side did not take it"
+
+
+def test_what_failed_in_one_process_is_not_tried_at_once_by_another_that_listed_it_before(
+    registry: Registry, told: Callable[..., None]
+) -> None:
+    told("json://up.example.org", "app")
+    told("json://down.example.org", "crew")
+
+    def fail(address: str, title: str, body: str) -> str:
+        return "down"
+
+    def send(address: str, title: str, body: str) -> str:
+        deliver(registry, {}, fail)  # all that is left, while this one is under way
+        return ""
+
+    done = deliver(registry, {}, send)
+    assert [(d.consumer, d.attempts) for d in done] == [("app", 1)]
+    with registry.read() as session:
+        tried = [(message.consumer, message.attempts) for message in list_messages(session)]
+    assert tried == [("app", 1), ("crew", 1)]

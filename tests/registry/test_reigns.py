@@ -123,3 +123,16 @@ def test_a_clock_that_was_wrong_leaves_the_last_promoted_champion(
     _reign_from(session, model_id, "2.0.0", present + timedelta(hours=hours))
     found = reign_at(session, "flight-delay", datetime.now(UTC) + timedelta(seconds=1))
     assert found.number == "2.0.0"
+
+
+def test_what_counts_from_earlier_is_not_known_before_it_was_recorded(
+    session: Session, add_version: Add
+) -> None:
+    model_id = add_version(session).model_id
+    for number, day in (("1.0.0", 5), ("2.0.0", 10)):
+        _reign_from(session, model_id, number, datetime(2013, 1, day, tzinfo=UTC))
+    first, second = reigns(session, "flight-delay")
+    at = datetime(2013, 1, 20, tzinfo=UTC)
+    assert reign_at(session, "flight-delay", at, known_at=second.recorded_at) == second
+    before = second.recorded_at - timedelta(microseconds=1)
+    assert reign_at(session, "flight-delay", at, known_at=before) == first

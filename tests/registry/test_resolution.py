@@ -10,11 +10,11 @@ from sqlalchemy import Executable, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from registry import Registry
-from registry.aliases import Alias
+from registry.aliases import Alias, move_alias
 from registry.approvals import Approval, ApprovalUse, live_approval
 from registry.audit import audit
 from registry.errors import AuditError, NoChampionError, UnknownModelError, VersionUnfitError
-from registry.events import Event, list_events
+from registry.events import Event, append_event, list_events
 from registry.policy import Policy
 from registry.promotions import rollback
 from registry.reigns import Reign
@@ -388,3 +388,28 @@ def test_a_champion_whose_record_was_edited_is_told_and_not_passed_over(
     tamper(session, update(Alias).values(version_id=second.id))
     with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
         serving_champion(session, "flight-delay")
+
+
+@pytest.mark.parametrize("missing", ["review", "go-live"])
+def test_a_promotion_on_one_approval_makes_no_champion(
+    session: Session, add_version: Add, release: Release, missing: str
+) -> None:
+    first, second = add_version(session, "first"), add_version(session, "second")
+    release(session, first)
+    release(session, second)
+    promoted = list_events(session, first.model_id, "promoted")[0].facts()
+    counted = [entry for entry in promoted["approvals"] if entry["gate"] != missing]
+    forged = promoted | {"approvals": counted}  # as it would be by a program that forgot one
+    event = append_event(session, first.model_id, "promoted", forged)
+    move_alias(session, event, "champion", first, second.id)
+    with pytest.raises(VersionUnfitError, match="was promoted without two approvals over its dig"):
+        champion(session, "flight-delay")
+
+
+def test_another_version_s_promotion_does_not_let_one_write_production(
+    session: Session, add_version: Add, release: Release
+) -> None:
+    release(session, add_version(session, "first"))
+    add_version(session, "second")
+    with pytest.raises(VersionUnfitError, match=r"^Version 2\.0\.0 .* was never champion"):
+        promoted_version(session, "flight-delay", "2.0.0")

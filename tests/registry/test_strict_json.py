@@ -45,3 +45,9 @@ def test_more_values_than_memory_holds_are_refused_before_they_are_decoded() -> 
 def test_signs_in_texts_are_not_counted() -> None:
     text = "[{,:" * 600_000
     assert decode_strictly(json.dumps(text).encode()) == text
+
+
+@pytest.mark.parametrize("text", [b'{"a":1,"a":1}', b'{"b":{"a":1,"a":2}}'])
+def test_a_key_that_is_there_twice_is_named(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^expected each key once, got 'a' twice$"):
+        decode_strictly(text)

@@ -230,3 +230,11 @@ def test_a_stored_profile_is_found_by_its_digest(tmp_path: Path) -> None:
     digest = store_profile(blobs, rows)
     assert blobs.get(digest) == profile_rows(rows).encode()
     assert store_profile(blobs, rows.take([1, 0])) == digest
+
+
+@pytest.mark.parametrize(("values", "exact"), [(1_024, True), (1_025, False)])
+def test_exactly_1024_values_are_counted_one_by_one_and_no_more(values: int, exact: bool) -> None:
+    several = [0.1 * n for n in range(values)]
+    found = profile_rows(pa.table({"x": several, "t": [f"k{n}" for n in range(values)]}))
+    assert (numbers(found).level is None) is exact
+    assert texts(found, "t").hashed is not exact

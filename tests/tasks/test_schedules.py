@@ -155,3 +155,10 @@ def test_a_schedule_that_is_none_is_refused_in_words(key: str, value: object, sa
     with pytest.raises(LabError) as refused:
         read_schedule(Table("model.toml [schedule]", NIGHTLY | {key: value}))
     assert said in str(refused.value)
+
+
+def test_a_night_belongs_to_the_time_that_ends_with_it_and_to_no_other() -> None:
+    schedule, day = nightly("UTC", time(4)), date(2026, 1, 1)
+    due, hour = datetime(2026, 1, 2, 4, tzinfo=UTC), timedelta(hours=1)
+    assert schedule.nights(due - hour, due) == [day]
+    assert schedule.nights(due, due + hour) == []
