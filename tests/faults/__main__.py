@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,6 +34,8 @@ HEAVY = (
 PYTEST = ("-q", "-x", "--no-header", "-p", "no:cacheprovider", "-W", "ignore:Module already imp")
 ONE_DATABASE = ("-k", "not postgresql")  # what is planted does not depend on the database
 FOUND, SURVIVED = 1, 0  # exit codes of pytest: a test failed, all passed
+OF_SOUND = {SURVIVED: "passed"}
+OF_FAULT = {SURVIVED: "SURVIVED", FOUND: "found"}
 
 
 @dataclass
@@ -67,7 +69,7 @@ def main() -> int:
         sound = _run_sound(faults, logs, options.at_once)
         if any(attempt.code != SURVIVED for attempt in sound):
             return _tell_unsound(sound)
-        tried = _run_all([(f.name, _of_fault(f)) for f in faults], logs, options.at_once, _tell)
+        tried = _run_all([(f.name, _of_fault(f)) for f in faults], logs, options.at_once, OF_FAULT)
         broken = [a for a in tried if a.code not in (FOUND, SURVIVED)]
         for attempt in broken:
             _show(f"BROKEN: {attempt.name} (pytest ended with {attempt.code})", attempt)
@@ -125,7 +127,7 @@ def _run_sound(faults: Sequence[Fault], logs: Path, at_once: int) -> list[Attemp
         for n, part in enumerate(parts, start=1)
         if part
     ]
-    return _run_all(named, logs, at_once, _tell)
+    return _run_all(named, logs, at_once, OF_SOUND)
 
 
 def _of_fault(fault: Fault) -> list[str]:
@@ -137,7 +139,7 @@ def _run_all(
     named: Sequence[tuple[str, Sequence[str]]],
     logs: Path,
     at_once: int,
-    tell: Callable[[Attempt, int, int], None],
+    words: Mapping[int, str],
 ) -> list[Attempt]:
     """Run pytest with each list of arguments, ``at_once`` at a time; return them in their order."""
     attempts: list[Attempt] = []
@@ -147,14 +149,14 @@ def _run_all(
         for name, arguments in named:
             if len(running) == at_once:
                 done += 1
-                tell(_wait(running), done, len(named))
+                _tell(_wait(running), words, f"{done}/{len(named)}", done == len(named))
             place = logs / f"{time.monotonic_ns()}"
             attempt = Attempt(name, place.with_suffix(".log"))
             running[_fork(attempt.log, [*arguments, f"--basetemp={place}"])] = attempt
             attempts.append(attempt)
         while running:
             done += 1
-            tell(_wait(running), done, len(named))
+            _tell(_wait(running), words, f"{done}/{len(named)}", done == len(named))
     finally:
         for child in running:
             os.kill(child, signal.SIGTERM)
@@ -192,11 +194,12 @@ def _wait(running: dict[int, Attempt]) -> Attempt:
     return attempt
 
 
-def _tell(attempt: Attempt, done: int, of: int) -> None:
+def _tell(attempt: Attempt, words: Mapping[int, str], place: str, last: bool) -> None:
     """Say how far it is, on a terminal in one line that is written over."""
-    said = f"{done}/{of} {attempt.name} ({attempt.cpu_s:.1f} CPU s)"
+    word = words.get(attempt.code, f"FAILED ({attempt.code})")
+    said = f"{place} {word}: {attempt.name} ({attempt.cpu_s:.1f} CPU s)"
     if sys.stdout.isatty():
-        print(f"\r\x1b[K{said[:100]}", end="" if done < of else "\n", flush=True)
+        print(f"\r\x1b[K{said[:100]}", end="\n" if last else "", flush=True)
     else:
         print(said, flush=True)
 
@@ -214,4 +217,7 @@ def _show(heading: str, attempt: Attempt) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
