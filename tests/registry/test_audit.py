@@ -206,7 +206,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Session], Executable], str]] = {
     "a deleted status": (lambda _: delete(VersionStatus), r"Status of version 1\.0\.0"),
     "the model of an event": (
         lambda _: update(Event).where(Event.seq == 3).values(model_id=None),
-        "Event 3: it was moved to another model",
+        "Event 3 of .*: it was moved to another model",
     ),
     "an event's time": (
         lambda _: update(Event).where(Event.seq == 4).values(kind="reviewed"),
