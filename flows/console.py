@@ -58,6 +58,7 @@ def progress(what: str) -> Iterator[None]:
         log.info(what)
         yield
         return
+    level, propagate = log.level, log.propagate
     log.setLevel(logging.INFO)
     log.propagate = False
     status = err.status(f"[dim]{escape(what)}[/]") if err.is_terminal else None
@@ -71,6 +72,8 @@ def progress(what: str) -> Iterator[None]:
         if status is not None:
             status.stop()
         log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
 
 
 def tell(text: str) -> None:
