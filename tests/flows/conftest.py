@@ -4,6 +4,7 @@ The demo is run once for all workers: whoever comes first runs it, the others wa
 change a home get a copy; those that only read use the demo's own.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -113,15 +114,25 @@ def processes_of(home: Path) -> dict[int, str]:
     return found
 
 
-def copy_home(home: Path, target: Path) -> Path:
-    """Copy a home; it works at its new place. Prefect's own files, which are no facts, stay."""
-    return Path(shutil.copytree(home, target, ignore=shutil.ignore_patterns("prefect")))
+def copy_home(home: Path, target: Path, *, own_blobs: bool = False) -> Path:
+    """Copy a home; it works at its new place. Prefect's own files, which are not facts, stay.
+
+    The blobs' files are shared, since the wheels among them are large: pilotline replaces and
+    removes blobs and never writes into one. A test that does wants ``own_blobs``.
+    """
+    shutil.copytree(home, target, ignore=_all_but_the_facts(home))
+    copy_blobs = shutil.copy2 if own_blobs else os.link
+    return Path(shutil.copytree(home / "blobs", target / "blobs", copy_function=copy_blobs)).parent
+
+
+def _all_but_the_facts(home: Path) -> Callable[[str, list[str]], set[str]]:
+    return lambda folder, _: {"prefect", "blobs"} if Path(folder) == home else set()
 
 
 def copy_record(home: Path, target: Path) -> Path:
     """Copy a home's registry, blobs and policy: enough to decide, to look up and to move.
 
-    The blobs' files are shared, since the wheels among them are large: replace one to change it.
+    The blobs' files are shared, as those of ``copy_home`` are: replace one to change it.
     """
     target.mkdir()
     for name in ("registry.db", "policy.toml"):
@@ -130,9 +141,21 @@ def copy_record(home: Path, target: Path) -> Path:
     return target
 
 
+def damaged_blobs(home: Path) -> list[str]:
+    """Return the blobs of a home whose bytes are not those that their names say."""
+    return [
+        path.name
+        for path in (home / "blobs").glob("??/*")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != path.name
+    ]
+
+
 @pytest.fixture(scope="session")
-def demo(shared: Path) -> Demo:
-    """Return the home of one demo run that all workers share; only read it."""
+def demo(shared: Path) -> Iterator[Demo]:
+    """Return the home of one demo run that all workers share; only read it.
+
+    At the end of the session its blobs are checked, which all copies of it share.
+    """
 
     def make(folder: Path) -> None:
         home = folder / "home"
@@ -142,7 +165,8 @@ def demo(shared: Path) -> Demo:
 
     folder = made_once(shared, "demo", make)
     facts, left = json.loads((folder / "said.json").read_text("utf-8"))
-    return Demo(folder / "home", Ran(**facts), left)
+    yield Demo(folder / "home", Ran(**facts), left)
+    assert damaged_blobs(folder / "home") == [], "a test wrote into a blob of the demo's home"
 
 
 @pytest.fixture(scope="module")
