@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,10 @@ def run_here(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> 
     with check_nothing_leaks(words):
         os.chdir(ROOT)
         try:
-            done = CliRunner().invoke(
-                main, words, env=changes, prog_name="pilotline", catch_exceptions=False
+            done = copy_context().run(  # a process has facts for its log lines of its own
+                lambda: CliRunner().invoke(
+                    main, words, env=changes, prog_name="pilotline", catch_exceptions=False
+                )
             )
         finally:
             os.chdir(cwd)
