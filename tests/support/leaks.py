@@ -100,8 +100,10 @@ def _caches() -> dict[str, int]:
     for module_name, module in list(sys.modules.items()):
         if module_name.split(".")[0] in OURS:
             for name, value in vars(module).items():
+                if not isinstance(value, _lru_cache_wrapper) or value.__module__ != module_name:
+                    continue  # imported from elsewhere: urlsplit has a cache too
                 full = f"{module_name}.{name}"
-                if isinstance(value, _lru_cache_wrapper) and not full.startswith(DETERMINED):
+                if not full.startswith(DETERMINED):
                     found[full] = value.cache_info().currsize
     return {name: size for name, size in found.items() if size}
 
