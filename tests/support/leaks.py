@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 UNTOUCHED: tuple[int, bool, bool, list[str]] = (logging.NOTSET, True, False, [])
+SILENT = "<NullHandler (NOTSET)>"  # what a library gives its own logger
 OURS = ("flows", "tasks", "registry")
 # Caches whose answers follow from their arguments alone: another test may find them filled.
 DETERMINED = (
@@ -90,9 +91,13 @@ def _loggers() -> dict[str, tuple[int, bool, bool, list[str]]]:
         n: x for n, x in logging.root.manager.loggerDict.items() if isinstance(x, logging.Logger)
     }
     return {
-        name: (logger.level, logger.propagate, logger.disabled, list(map(repr, logger.handlers)))
+        name: (logger.level, logger.propagate, logger.disabled, _heard_by(logger))
         for name, logger in {"": logging.root, **named}.items()
     }
+
+
+def _heard_by(logger: logging.Logger) -> list[str]:
+    return [said for said in map(repr, logger.handlers) if said != SILENT]
 
 
 def _caches() -> dict[str, int]:
