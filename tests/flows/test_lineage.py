@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 
 from flows.lineage_tree import say_days
 from tests.flows.conftest import Demo, Run, contents_of, copy_home, query_sqlite
-from tests.support.commands import ROOT, run_process
+from tests.support.commands import ROOT, run_here
 
 DAY = "2013-02-01"
 KEY = "carrier=UA,flight=1018,origin=EWR"
@@ -114,37 +114,10 @@ def change_record(home: Path, sql: str, *values: object) -> None:
 def test_names_from_outside_cannot_move_the_cursor_or_mark_up(demo: Demo, tmp_path: Path) -> None:
     home = copy_home(demo.home, tmp_path / "home")
     change_record(home, "update model_version set author = ?", "[red]me[/red]\x1b[2J\nno parent")
-    shown = run_process(home, "lineage", MODEL)
+    shown = run_here(home, "lineage", MODEL)
     assert shown.status == 0
     assert "author [red]me[/red]\\x1b[2J\\nno parent, registered" in shown.out
     assert "\x1b" not in shown.out
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("lineage", "churn"), "no model, dataset or run on record is called that"),
-        (("lineage", "flights"), "Give --date"),
-        (("lineage", "20130201-0123456789ab"), "No run '20130201-0123456789ab' is recorded."),
-        (("lineage", "flights", "--date", DAY, "--digest", "no"), "expected the beginning of one"),
-        (("replay", "20130201-0123456789ab"), "No run '20130201-0123456789ab' is recorded."),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_what_is_not_there_is_said_without_a_server(
-    words: tuple[str, ...], said: str, read: Run
-) -> None:
-    done = read(*words)
-    assert done.status == 1
-    assert done.err.startswith("Error: ")
-    assert said in done.err
-
-
-@pytest.mark.parametrize("option", ["--key", "--digest"])
-def test_a_key_or_digest_without_a_day_is_wrong_use(option: str, tmp_path: Path) -> None:
-    done = run_process(tmp_path / "home", "lineage", MODEL, option, "x")
-    assert done.status == 2
-    assert "Give --date too" in done.err
 
 
 def test_a_run_that_committed_nothing_is_shown_and_not_replayed(demo: Demo, tmp_path: Path) -> None:
@@ -152,10 +125,10 @@ def test_a_run_that_committed_nothing_is_shown_and_not_replayed(demo: Demo, tmp_
     ended = "state = 'failed', reason = 'out of memory', table_version = null"
     change_record(home, f"update run_outcome set {ended} where run_id = ?", run_id)
     change_record(home, "update scored_partition set visible_run = null where date = ?", DAY)
-    refused = run_process(home, "replay", run_id)
+    refused = run_here(home, "replay", run_id)
     assert refused.status == 1
     assert "it committed no predictions: it ended failed (out of memory)" in refused.err
-    shown = run_process(home, "lineage", run_id)
+    shown = run_here(home, "lineage", run_id)
     assert "no predictions visible: it failed: out of memory" in shown.out
 
 

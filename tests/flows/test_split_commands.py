@@ -9,7 +9,7 @@ import pyotp
 import pytest
 
 from tests.flows.conftest import Demo, approve_challenger, copy_record, query_sqlite
-from tests.support.commands import Ran, run_process
+from tests.support.commands import Ran, run_here
 
 MODEL = "flight-delay"
 REVIEWER = "reviewer@example.org"
@@ -31,7 +31,7 @@ def home(approved: Path, tmp_path: Path) -> Path:
 
 
 def split(home: Path, *words: str, **settings: str) -> Ran:
-    return run_process(home, "split", *words, settings=settings)
+    return run_here(home, "split", *words, settings=settings)
 
 
 def start(home: Path, share: str = "10%", *more: str) -> Ran:
@@ -74,7 +74,7 @@ def test_a_split_is_started_moved_both_ways_and_stopped(home: Path) -> None:
     ]
     assert split(home, "show", MODEL).out == none.out
     assert events_of(home) == ["split set"] * 3 + ["split stopped"]
-    assert run_process(home, "audit", "verify").status == 0
+    assert run_here(home, "audit", "verify").status == 0
 
 
 def test_scripts_get_each_answer_as_one_json_value(home: Path) -> None:
@@ -121,42 +121,6 @@ def test_a_second_split_is_refused_while_there_is_one(home: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("verb", ["upgrade", "downgrade", "stop"])
-def test_what_is_not_there_is_neither_changed_nor_stopped(home: Path, verb: str) -> None:
-    share = () if verb == "stop" else ("--share", "0.2")
-    refused(
-        split(home, verb, MODEL, *share, *WHY),
-        "Split of 'flight-delay': there is none: the champion scores every row. "
-        "Start one with 'pilotline split start flight-delay VERSION --share 0.1'.",
-    )
-    assert events_of(home) == []
-
-
-def test_an_unknown_model_or_version_is_named(home: Path) -> None:
-    shown = split(home, "show", "churn")
-    assert (shown.status, "'churn'" in shown.err) == (1, True)
-    made = split(home, "start", MODEL, "9.0.0", "--share", "0.1", *WHY)
-    assert (made.status, "9.0.0" in made.err) == (1, True)
-    assert events_of(home) == []
-
-
-def test_what_is_no_share_or_has_no_reason_is_refused(home: Path) -> None:
-    made = split(home, "start", MODEL, "1.0.1", "--share", "all", *WHY)
-    assert (made.status, "Share 'all': expected a number above 0" in made.err) == (1, True)
-    made = split(home, "start", MODEL, "1.0.1", "--share", "0.1")
-    assert (made.status, "--reason" in made.err) == (2, True)
-
-
-def test_a_version_that_nobody_approved_and_the_champion_share_nothing(
-    record: Path,
-) -> None:
-    made = split(record, "start", MODEL, "1.0.1", "--share", "0.1", *WHY)
-    assert (made.status, "is registered, not approved" in made.err) == (1, True)
-    made = split(record, "start", MODEL, "1.0.0", "--share", "0.1", *WHY)
-    assert (made.status, "1.0.0 is the champion" in made.err) == (1, True)
-    assert events_of(record) == []
-
-
 def test_approvals_that_somebody_edited_give_no_rows(home: Path) -> None:
     with closing(sqlite3.connect(home / "registry.db")) as database, database:
         database.execute("drop trigger approval_no_update")
@@ -172,9 +136,9 @@ def test_where_codes_are_asked_for_a_split_needs_one_each_way(home: Path) -> Non
     start(home)
     policy = home / "policy.toml"
     policy.write_text(policy.read_text("utf-8").replace('"claimed"', '"totp"'), "utf-8")
-    key = run_process(home, "approvers", "key").out.strip()
+    key = run_here(home, "approvers", "key").out.strip()
     settings = {"PILOTLINE_APPROVAL_KEY": key}
-    shown = run_process(home, "approvers", "add", REVIEWER, settings=settings)
+    shown = run_here(home, "approvers", "add", REVIEWER, settings=settings)
     (uri,) = re.findall(r"^otpauth://\S+$", shown.out, re.MULTILINE)
     scanned = pyotp.parse_uri(uri)
     assert isinstance(scanned, pyotp.TOTP)

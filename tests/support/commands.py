@@ -7,6 +7,7 @@ processes.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("pilotline")
 COMMAND_LIMIT_S = 60
 NOTHING: Mapping[str, str] = {}
-# Read when a process starts, or changed for good by a command: these want a process.
-PROCESS_ONLY = ("TZ", "PILOTLINE_LOG", "PREFECT_")
+# Read when a process starts, or changed for good by a command: these want a process. Where a
+# Prefect server is, commands that ask it without Prefect read each time.
+PROCESS_ONLY = re.compile(r"TZ|PILOTLINE_LOG|PREFECT_(?!API_URL$)")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def run_here(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> 
     from flows.cli import main
 
     for name in settings:
-        assert not name.startswith(PROCESS_ONLY), f"{name} wants run_process"
+        assert not PROCESS_ONLY.match(name), f"{name} wants run_process"
     wanted = environment_of(home, settings)
     changes = {name: wanted.get(name) for name in {*os.environ, *wanted}}
     cwd = Path.cwd()
