@@ -62,8 +62,8 @@ budgets: $(DEV)  ## run what .ci/run runs, and write down what each file may cos
 
 # moto serves the same tests in make test; this is a server that people run in earnest.
 S3_TESTS ?= tests/registry tests/tasks/test_s3_folder.py tests/tasks/test_source_s3.py \
-    tests/flows/test_shared_home.py -k "s3 or demo_ends or lies_in_the_home or in_parts or \
-    lake_in_a_folder or replayed_equal or doctor"
+    tests/flows/test_shared_home.py tests/flows/test_shared_home_flows.py -k "s3 or demo_ends or \
+    lies_in_the_home or in_parts or lake_in_a_folder or replayed_equal or doctor"
 test-s3: $(DEV)  ## run the tests that use S3 on a real Ceph object gateway
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tests/radosgw.sh "$$folder" \
 	    $(S3_PORT) $(BIN)/python -m pytest -n 2 --dist loadfile -q $(S3_TESTS) $(ARGS)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import NOTHING, ROOT, Ran, environment_of, run_here, run_process
-from tests.support.once import kept_server, made_once
+from tests.support.once import Kept, kept_server, made_once
 from tests.support.ports import next_port
 
 DEMO_LIMIT_S = 400  # stretched; it takes 60 s on two idle cores
@@ -183,11 +183,24 @@ def record(demo: Demo, tmp_path: Path) -> Path:
     return copy_record(demo.home, tmp_path / "home")
 
 
+@contextmanager
+def prefect_server(shared: Path, name: str) -> Iterator[Kept]:
+    """Give the Prefect server of that name, which all who name it share."""
+    with kept_server(shared, name, _prefect, _address_of_prefect, _of_prefect) as kept:
+        yield kept
+
+
 @pytest.fixture(scope="session")
-def server(shared: Path) -> Iterator[str]:
-    """Return the address of a running Prefect server; naming it saves each command 4 s."""
-    with kept_server(shared, "prefect", _prefect, _address_of_prefect, _of_prefect) as kept:
-        yield kept.facts["url"]
+def prefect(shared: Path) -> Iterator[Kept]:
+    """Return a running Prefect server, with the folder that holds its database and log."""
+    with prefect_server(shared, "prefect") as kept:
+        yield kept
+
+
+@pytest.fixture(scope="session")
+def server(prefect: Kept) -> str:
+    """Return the address of that server; naming it saves each command 4 s."""
+    return prefect.facts["url"]
 
 
 def _prefect(folder: Path) -> list[str]:

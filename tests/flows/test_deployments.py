@@ -14,7 +14,9 @@ from flows.up_api import PrefectApi
 from flows.up_deploy import ensure_pool, pool_name
 from tasks.errors import SettingsError
 from tests.support.commands import ROOT, environment_of
+from tests.support.waiting import stretched
 
+DEPLOYED_WITHIN_S = 90
 POOLS = ROOT / "deployments" / "work-pools"
 
 
@@ -33,7 +35,7 @@ def deployed(server: str, tmp_path_factory: pytest.TempPathFactory) -> PrefectAp
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=stretched(DEPLOYED_WITHIN_S),
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,7 +17,7 @@ import pytest
 
 from tests.flows.conftest import Demo, copy_home, copy_record, query_sqlite
 from tests.flows.listener import Listener
-from tests.support.commands import Ran, run_here, run_process
+from tests.support.commands import Ran, run_command, run_here, run_process
 
 MODEL = "flight-delay"
 REVIEWER, OPERATIONS = "reviewer@example.org", "operations@example.org"
@@ -68,8 +68,7 @@ class Office:
     def run(self, *words: str, **settings: str) -> Ran:
         """Run a command where the key is."""
         settings = {"PILOTLINE_APPROVAL_KEY": self.key} | settings
-        run = run_process if "PREFECT_API_URL" in settings else run_here  # at it runs a flow
-        ran = run(self.home, *words, settings=settings)
+        ran = run_command(self.home, *words, settings=settings)
         self.codes += [after for word, after in pairwise(words) if word == "--code"]
         self.said += ran.out + ran.err
         return ran
@@ -320,9 +319,10 @@ def kept_no_code(office: Office) -> None:
         if path.is_file() and path.name != "online.db":
             texts[str(path)] = path.read_bytes()
     assert office.codes
-    for code in office.codes:
-        word = re.compile(rb"(?<![\w.])" + code.encode() + rb"(?!\w)")
-        assert [where for where, text in texts.items() if word.search(text)] == []
+    for code in map(str.encode, office.codes):
+        word = re.compile(rb"(?<![\w.])" + code + rb"(?!\w)")
+        holding = {where: text for where, text in texts.items() if code in text}  # 200 times faster
+        assert [where for where, text in holding.items() if word.search(text)] == []
 
 
 def test_a_consumer_is_added_once_changed_listed_and_removed(record: Path) -> None:

@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.flows.conftest import Run
-from tests.support.commands import run_here
+from tests.flows.conftest import Demo, Run, copy_home
+from tests.support.commands import run_here, run_process
 from tests.support.waiting import wait_until
 
 # The demo breaks rows of these days and scores the second.
@@ -56,10 +56,18 @@ def test_a_row_that_does_not_pass_is_status_1_and_says_why(home: Path) -> None:
     assert "stays" in ran.out
 
 
-def test_new_days_go_on_where_the_last_ingest_ended(home: Path, pilotline: Run) -> None:
+def test_new_days_go_on_where_the_last_ingest_ended(
+    demo: Demo, tmp_path: Path, server: str
+) -> None:
+    home = copy_home(demo.home, tmp_path / "home")  # in this file's own later days are ingested
     words = ("ingest", "flights", "--new", "--end", "2013-07-23", "--json")
-    assert [day["date"] for day in pilotline(*words).json] == ["2013-07-22", "2013-07-23"]
-    assert pilotline(*words).json == []
+
+    def days() -> list[str]:
+        ran = run_process(home, *words, settings={"PREFECT_API_URL": server})
+        return [day["date"] for day in ran.json]
+
+    assert days() == ["2013-07-22", "2013-07-23"]
+    assert days() == []
 
 
 def test_a_day_that_is_refused_whole_has_a_page_that_says_why(home: Path, pilotline: Run) -> None:

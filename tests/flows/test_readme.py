@@ -1,14 +1,12 @@
 """The README's commands, run in its own order in a home the demo made."""
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 from tests.flows.conftest import Demo, copy_home
-from tests.support.commands import COMMAND, COMMAND_LIMIT_S, ROOT, environment_of
+from tests.support.commands import ROOT, run_command
 
 FENCE = re.compile(r"^```(?:console|sh|bash|shell)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -43,22 +41,11 @@ def test_commands_are_found_with_and_without_a_prompt() -> None:
 
 def test_every_command_of_the_readme_works(demo: Demo, tmp_path: Path, server: str) -> None:
     home = copy_home(demo.home, tmp_path / "home")
-    path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
-    settings = environment_of(home, {"PREFECT_API_URL": server, "PATH": path})
     commands = list_commands((ROOT / "README.md").read_text("utf-8"))
     assert len(commands) >= 2
     for command in commands:
         words = shlex.split(command, comments=True)
-        done = subprocess.run(
-            [str(COMMAND), *words[1:]],
-            env=settings,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_LIMIT_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        assert done.stdout.strip(), command
+        done = run_command(home, *words[1:], settings={"PREFECT_API_URL": server})
+        assert done.status == 0, f"{command}\n{done.out}{done.err}"
+        assert done.out.strip(), command
     shutil.rmtree(home)

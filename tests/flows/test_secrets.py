@@ -24,7 +24,8 @@ from tests.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
 from tests.flows.conftest import Demo, processes_of, query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
 from tests.flows.listener import Listener
-from tests.support.commands import ROOT, Ran, run_process
+from tests.support.commands import ROOT, Ran, run_here, run_process
+from tests.support.once import Kept
 
 DAY = "2013-02-01"
 CANARIES = {
@@ -137,7 +138,7 @@ def told(
     """Return a home in which a day was scored and a version released, and its processes."""
     folder = tmp_path_factory.mktemp("secrets")
     archive = folder / "model.tar.gz"
-    exported = run_process(demo.home, "export", MODEL, "--out", str(archive))
+    exported = run_here(demo.home, "export", MODEL, "--out", str(archive))
     assert exported.status == 0, exported.err
     (folder / "home").mkdir()
     shutil.copy(ROOT / "deployments" / "policy-demo.toml", folder / "home" / "policy.toml")
@@ -204,22 +205,16 @@ def live(told: Told) -> None:
     assert "now champion" in told.state(run)["message"]
 
 
-def everything_kept(told: Told, base: Path) -> Iterator[tuple[str, bytes]]:
+def everything_kept(told: Told, prefect: Kept) -> Iterator[tuple[str, bytes]]:
     """Give all that was said, and all that lies in the home and at the Prefect server."""
     for said in (*told.said, *told.printed):
         yield "output", said.encode()
     for path in told.home.rglob("*"):
         if path.is_file():
             yield str(path), path.read_bytes()
-    for path in database_of(base).parent.iterdir():
+    for path in prefect.folder.iterdir():
         if path.is_file():  # the database, what is not yet in it, the server's log
             yield str(path), path.read_bytes()
-
-
-def database_of(base: Path) -> Path:
-    """Return the database of the tests' own Prefect server."""
-    (folder,) = base.glob("prefect[0-9]")  # as the fixture named server calls it
-    return folder / "prefect.db"
 
 
 def find(kept: Iterator[tuple[str, bytes]], told: Told) -> list[tuple[str, str]]:
@@ -233,9 +228,9 @@ def find(kept: Iterator[tuple[str, bytes]], told: Told) -> list[tuple[str, str]]
 
 
 def test_no_secret_is_in_what_is_said_logged_or_kept(
-    told: tuple[Told, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+    told: tuple[Told, dict[str, str]], prefect: Kept
 ) -> None:
-    kept = everything_kept(told[0], tmp_path_factory.getbasetemp())
+    kept = everything_kept(told[0], prefect)
     assert find(kept, told[0]) == []
 
 
@@ -249,9 +244,9 @@ def test_no_secret_is_in_a_command_line_or_with_a_model(
 
 
 def test_a_code_that_was_typed_into_the_form_is_gone_from_the_server(
-    told: tuple[Told, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+    told: tuple[Told, dict[str, str]], prefect: Kept
 ) -> None:
-    database = database_of(tmp_path_factory.getbasetemp())
+    database = prefect.folder / "prefect.db"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as server:
         named = server.execute("select name from sqlite_master where type = 'table'").fetchall()
         rows = {n: repr(server.execute(f'select * from "{n}"').fetchall()) for (n,) in named}

@@ -29,6 +29,11 @@ NOTHING: Mapping[str, str] = {}
 # Prefect server is, commands that ask it without Prefect read each time.
 PROCESS_ONLY = re.compile(r"TZ|PILOTLINE_LOG|PREFECT_(?!API_URL$)")
 
+WITH_A_FLOW = (
+    *("demo", "doctor", "up", "ingest", "train", "release", "verify", "score", "backfill"),
+    *("monitor", "replay"),
+)
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -69,6 +74,12 @@ def run_process(
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def run_command(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> Ran:
+    """Run ``pilotline`` with ``words`` as a process where it runs a flow, else in this one."""
+    flow = words[0] in WITH_A_FLOW and "--plan" not in words
+    return (run_process if flow else run_here)(home, *words, settings=settings)
 
 
 def start_process(
