@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import S3Address
+from tests.flows.shared_homes import Shared, run_shared_demo, shared_copy
 from tests.support.commands import NOTHING, ROOT, Ran, environment_of, run_here, run_process
 from tests.support.once import Kept, kept_server, made_once
 from tests.support.ports import next_port
@@ -181,6 +183,25 @@ def home(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def record(demo: Demo, tmp_path: Path) -> Path:
     """Return a small home with the demo's record alone, which a test may change."""
     return copy_record(demo.home, tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def shared_demo(postgresql: Kept, s3_address: S3Address) -> Path:
+    """Return the folder of one demo run on PostgreSQL and S3, which is only copied."""
+    return run_shared_demo(postgresql, s3_address, DEMO_LIMIT_S)
+
+
+@pytest.fixture(scope="module")
+def there(
+    shared_demo: Path,
+    postgresql: Kept,
+    s3_address: S3Address,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Shared]:
+    """Return a home on PostgreSQL and S3 that one file of tests may change."""
+    folder = tmp_path_factory.mktemp("there")
+    with shared_copy(shared_demo, postgresql, s3_address, folder) as copy:
+        yield copy
 
 
 @contextmanager

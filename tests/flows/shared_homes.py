@@ -19,7 +19,6 @@ import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from tests.conftest import S3Address, made_database
-from tests.flows.conftest import DEMO_LIMIT_S, predictions_in
 from tests.support.commands import NOTHING, Ran, run_command, run_process
 from tests.support.once import Kept, made_once
 
@@ -55,9 +54,8 @@ class Shared:
         """Run a command; one that runs a flow at the Prefect server that is named."""
         return self._check(run_command(self.home, *words, settings=self.settings | dict(settings)))
 
-    def run_demo(self) -> Ran:
+    def run_demo(self, limit_s: float) -> Ran:
         """Run the demo, at a Prefect server of its own."""
-        limit_s = DEMO_LIMIT_S
         ran = run_process(self.home, "demo", "--json", settings=self.settings, limit_s=limit_s)
         return self._check(ran)
 
@@ -86,10 +84,6 @@ class Shared:
                 yield connection
         finally:
             engine.dispose()
-
-    def predictions(self, where: str = "true") -> list[tuple[Any, ...]]:
-        """Return production's predictions as somebody with nothing but deltalake reads them."""
-        return predictions_in(self.settings["PILOTLINE_LAKE"], where, self.s3.environment)
 
     def list_objects(self) -> list[str]:
         """Return the names of its objects, such as lake/..."""
@@ -132,37 +126,48 @@ class Shared:
             yield name, repr(self.query(f'select * from "{name}"')).encode()
 
 
-@contextmanager
-def shared_copy(postgresql: Kept, s3: S3Address, folder: Path) -> Iterator[Shared]:
-    """Give a copy of the home in ``folder``."""
-    server = postgresql.facts["url"]
+def run_shared_demo(postgresql: Kept, s3: S3Address, limit_s: float) -> Path:
+    """Return the folder of the one home in which the demo ran, for ``shared_copy``."""
     # In the server's folder: another server would know nothing of it. As little another S3.
     name = f"shared-demo-{hashlib.sha256(s3.endpoint.encode()).hexdigest()[:12]}"
-    with pytest.MonkeyPatch.context() as own_only:
-        for variable in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):  # no account of the user's
-            own_only.delenv(variable, raising=False)
-        made = made_once(postgresql.folder, name, lambda made: _run_demo(made, s3, server, name))
-        said = json.loads((made / "said.json").read_text("utf-8"))
-        with made_database(server, _database(name)) as url:
-            original = Shared(folder, replace(s3, bucket=said["bucket"]), name, "")
-            copy = Shared(
-                folder / "home", s3, uuid.uuid4().hex, _own(server, url), said["progress"]
-            )
-            _copy_objects(original, copy)
-            shutil.copytree(made / "home", copy.home)
-            yield copy
+    server = postgresql.facts["url"]
+
+    def make(folder: Path) -> None:
+        with _administering(server) as connection:
+            connection.execute(text(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"))
+            connection.execute(text(f"CREATE DATABASE {_database(name)} OWNER {ROLE}"))
+        url = make_url(server).set(database=_database(name)).render_as_string(hide_password=False)
+        original = Shared(folder / "home", s3, name, _own(server, url))
+        with _own_account_only():
+            ran = original.run_demo(limit_s)
+        assert ran.status == 0, ran.err
+        said = {"progress": ran.err, "bucket": s3.bucket}
+        (folder / "said.json").write_text(json.dumps(said), "utf-8")
+
+    return made_once(postgresql.folder, name, make)
 
 
-def _run_demo(made: Path, s3: S3Address, server: str, name: str) -> None:
-    """Run the demo in a home of the role's, whose database and bucket outlive this worker."""
-    with _administering(server) as connection:
-        connection.execute(text(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"))
-        connection.execute(text(f"CREATE DATABASE {_database(name)} OWNER {ROLE}"))
-    url = make_url(server).set(database=_database(name)).render_as_string(hide_password=False)
-    original = Shared(made / "home", s3, name, _own(server, url))
-    ran = original.run_demo()
-    assert ran.status == 0, ran.err
-    (made / "said.json").write_text(json.dumps({"progress": ran.err, "bucket": s3.bucket}), "utf-8")
+@contextmanager
+def shared_copy(made: Path, postgresql: Kept, s3: S3Address, folder: Path) -> Iterator[Shared]:
+    """Give a copy of that home: in ``folder``, with a database and objects of its own."""
+    server, name = postgresql.facts["url"], made.name
+    said = json.loads((made / "said.json").read_text("utf-8"))
+    with made_database(server, _database(name)) as url, _own_account_only():
+        original = Shared(made / "home", replace(s3, bucket=said["bucket"]), name, "")
+        own = _own(server, url)
+        copy = Shared(folder / "home", s3, uuid.uuid4().hex, own, said["progress"])
+        _copy_objects(original, copy)
+        shutil.copytree(original.home, copy.home)
+        yield copy
+
+
+@contextmanager
+def _own_account_only() -> Iterator[None]:
+    """Let no account of the user's lead to S3."""
+    with pytest.MonkeyPatch.context() as unset:
+        for variable in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            unset.delenv(variable, raising=False)
+        yield
 
 
 def _database(name: str) -> str:

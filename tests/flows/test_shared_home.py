@@ -7,17 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from tests.conftest import S3Address
-from tests.flows.conftest import Demo, predictions_of
-from tests.flows.shared_homes import Shared, shared_copy
+from tests.flows.conftest import Demo, predictions_in, predictions_of
+from tests.flows.shared_homes import Shared
 from tests.support.commands import ROOT, run_here
-from tests.support.once import Kept
 
 MODEL = "flight-delay"
 DAY = "2013-02-01"
@@ -25,15 +22,6 @@ UNSCORED = "2013-01-10"  # ingested by the demo, and not scored
 KEY = "carrier=UA,flight=1018,origin=EWR"
 REVIEWER, OPERATIONS = "reviewer@example.org", "operations@example.org"
 VERIFY = ROOT / "docs" / "reference" / "verify_chain.py"
-
-
-@pytest.fixture(scope="module")
-def there(
-    postgresql: Kept, s3_address: S3Address, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Shared]:
-    """Return a home on PostgreSQL and S3 that this file alone changes."""
-    with shared_copy(postgresql, s3_address, tmp_path_factory.mktemp("shared")) as copy:
-        yield copy
 
 
 def test_the_demo_ends_as_on_a_home_of_its_own(there: Shared) -> None:
@@ -59,7 +47,7 @@ def test_nothing_of_the_registry_and_the_lake_lies_in_the_home(there: Shared) ->
 def test_the_predictions_are_those_of_a_lake_in_a_folder(there: Shared, demo: Demo) -> None:
     here = predictions_of(demo.home)
     assert len(here) > 20_000
-    assert there.predictions() == here
+    assert predictions_in(there.settings["PILOTLINE_LAKE"], settings=there.s3.environment) == here
 
 
 @pytest.mark.parametrize(

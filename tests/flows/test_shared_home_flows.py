@@ -4,15 +4,11 @@ What is expected is counted in the database and the bucket themselves.
 """
 
 import json
-from collections.abc import Iterator
 
-import pytest
-
-from tests.conftest import S3Address
+from tests.flows.conftest import predictions_in
 from tests.flows.listener import Listener
-from tests.flows.shared_homes import Shared, shared_copy
+from tests.flows.shared_homes import Shared
 from tests.support.commands import ROOT
-from tests.support.once import Kept
 
 MODEL = "flight-delay"
 DAY = "2013-02-01"
@@ -20,15 +16,6 @@ UNSCORED = "2013-01-10"  # ingested by the demo, and not scored
 KEY = "carrier=UA,flight=1018,origin=EWR"
 REVIEWER, OPERATIONS = "reviewer@example.org", "operations@example.org"
 VERIFY = ROOT / "docs" / "reference" / "verify_chain.py"
-
-
-@pytest.fixture(scope="module")
-def there(
-    postgresql: Kept, s3_address: S3Address, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Shared]:
-    """Return a home on PostgreSQL and S3 that this file alone changes."""
-    with shared_copy(postgresql, s3_address, tmp_path_factory.mktemp("shared")) as copy:
-        yield copy
 
 
 def test_a_day_in_parts_comes_into_the_bucket_whole(there: Shared, server: str) -> None:
@@ -48,7 +35,8 @@ def test_a_day_in_parts_comes_into_the_bucket_whole(there: Shared, server: str) 
     ((accepted,),) = there.query(
         f"select accepted from ingest where date = '{UNSCORED}' and dataset = 'flights'"
     )
-    assert len(there.predictions(f"flight_date = date '{UNSCORED}'")) == accepted
+    lake, where = there.settings["PILOTLINE_LAKE"], f"flight_date = date '{UNSCORED}'"
+    assert len(predictions_in(lake, where, there.s3.environment)) == accepted
     assert list((there.home / "scratch").iterdir()) == []
 
 
