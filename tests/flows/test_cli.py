@@ -105,6 +105,7 @@ def test_reading_imports_no_orchestrator(demo: Demo) -> None:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
+        "import sqlalchemy\n"  # which sets the level of its logger
         "from tests.support.commands import run_here\n"
         "home = Path(sys.argv[1])\n"
         f"for words in {READING!r}:\n"

@@ -8,14 +8,12 @@ import json
 from tests.flows.conftest import predictions_in
 from tests.flows.listener import Listener
 from tests.flows.shared_homes import Shared
-from tests.support.commands import ROOT
 
 MODEL = "flight-delay"
 DAY = "2013-02-01"
 UNSCORED = "2013-01-10"  # ingested by the demo, and not scored
 KEY = "carrier=UA,flight=1018,origin=EWR"
 REVIEWER, OPERATIONS = "reviewer@example.org", "operations@example.org"
-VERIFY = ROOT / "docs" / "reference" / "verify_chain.py"
 
 
 def test_a_day_in_parts_comes_into_the_bucket_whole(there: Shared, server: str) -> None:
