@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,11 +14,19 @@ from flows.alert import command_of
 from flows.up_api import PrefectApi
 from flows.up_deploy import ensure_pool, pool_name
 from tasks.errors import SettingsError
+from tests.flows.conftest import prefect_server
 from tests.support.commands import ROOT, environment_of
 from tests.support.waiting import stretched
 
 DEPLOYED_WITHIN_S = 90
 POOLS = ROOT / "deployments" / "work-pools"
+
+
+@pytest.fixture(scope="module")
+def server(shared: Path) -> Iterator[str]:
+    """Return a Prefect server that takes all there is to deploy, and nobody else's runs."""
+    with prefect_server(shared, "prefect-of-deployments") as kept:
+        yield kept.facts["url"]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyotp
 import pytest
 
-from tests.flows.conftest import Demo, copy_home, copy_record, query_sqlite
+from tests.flows.conftest import Demo, approve_challenger, copy_home, copy_record, query_sqlite
 from tests.flows.listener import Listener
 from tests.support.commands import Ran, run_command, run_here, run_process
 
@@ -293,11 +293,9 @@ def what_to_score_again_is_named(home: Path) -> None:
 
 def promote_by_name(home: Path, server: str) -> None:
     """Take the challenger to champion while the policy asks for names only."""
-    for gate, by in (("review", REVIEWER), ("go-live", OPERATIONS)):
-        words = ("approve", MODEL, "1.0.1", "--gate", gate, "--by", by, "--comment", "read it")
-        assert run_here(home, *words).status == 0
-        at = {"PREFECT_API_URL": server}
-        assert run_process(home, "release", MODEL, "1.0.1", settings=at).status == 0
+    approve_challenger(home)
+    promoted = run_process(home, "release", MODEL, "1.0.1", settings={"PREFECT_API_URL": server})
+    assert "now champion" in promoted.out, promoted.err
 
 
 def contents_of_record(home: Path) -> Sequence[tuple[int]]:

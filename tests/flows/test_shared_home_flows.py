@@ -112,5 +112,5 @@ def test_a_challenger_lives_its_whole_life(there: Shared, server: str) -> None:
 def test_the_doctor_tries_both_servers(there: Shared, server: str) -> None:
     done = there.run("doctor", settings={"PREFECT_API_URL": server})
     assert done.status == 0, done.out
-    for needed in ("postgresql, schema up to date", "written and read back in s3://"):
+    for needed in ("Python", "postgresql, schema up to date", "written and read back in s3://"):
         assert needed in done.out
