@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows.console import FACT, err, log, out, print_facts, progress
@@ -29,17 +30,27 @@ from tasks.standing import list_scheduled
 from tasks.strays import MARK, end_marked
 
 PORT = 4200  # Prefect's own
-START_WAIT_S = 120
+START_WAIT_S = 300  # of our own, whose end is noticed at once: 12 s on two idle cores
+ANSWER_WAIT_S = 120  # of a server that somebody else runs
 LOOK_S = 0.5
-HEALTH_S = 10
 MOST_SILENT = 6  # unanswered questions in a row before a server that still runs is ended
-SYNC_S = 30
-RECOVER_S = 5
 STOP_WORKER_S = 15  # it ends the flows that run
 STOP_SERVER_S = 10
 
 
-def run_up(port: int) -> None:
+@dataclass(frozen=True)
+class Pace:
+    """How often the factory looks at what, in seconds."""
+
+    health_s: float = 10
+    sync_s: float = 30
+    recover_s: float = 5
+
+
+PACE = Pace()
+
+
+def run_up(port: int, pace: Pace = PACE) -> None:
     """Run the factory until Ctrl-C or SIGTERM.
 
     Raises:
@@ -57,7 +68,7 @@ def run_up(port: int) -> None:
         factory = Factory(home, port)
         try:
             factory.start()
-            factory.keep()
+            factory.keep(pace)
         except _StoppedError:
             pass
         finally:
@@ -126,7 +137,7 @@ class Factory:
         self._write(ready=True)
         self._announce(scheduled, time.monotonic() - begun)
 
-    def keep(self) -> None:
+    def keep(self, pace: Pace) -> None:
         """Keep everything running until somebody asks for the end.
 
         Raises:
@@ -140,14 +151,14 @@ class Factory:
             for kept in filter(None, (self.server, self.worker)):
                 if happened := kept.look():
                     log.warning("%s", happened)
-            if time.monotonic() - checked > HEALTH_S:
-                self._check_health()
+            if time.monotonic() - checked > pace.health_s:
+                self._check_health(pace.health_s)
                 checked = time.monotonic()
-            if time.monotonic() - looked > RECOVER_S:
+            if time.monotonic() - looked > pace.recover_s:
                 for happened in recovery.look():
                     self._warn(happened)
                 looked = time.monotonic()
-            if time.monotonic() - synced > SYNC_S:
+            if time.monotonic() - synced > pace.sync_s:
                 self._sync_again()
                 synced = time.monotonic()
             self._tell_return()
@@ -184,7 +195,8 @@ class Factory:
             raise _StoppedError
 
     def _wait(self, happened: Callable[[], bool], what: str, kept: Kept | None) -> None:
-        until = time.monotonic() + START_WAIT_S
+        limit_s = START_WAIT_S if kept else ANSWER_WAIT_S
+        until = time.monotonic() + limit_s
         while not happened():
             self._check()
             if kept is not None and kept.pid is None:
@@ -192,7 +204,7 @@ class Factory:
             if time.monotonic() > until:
                 raise SettingsError(
                     f"The {what}",
-                    f"was not there after {START_WAIT_S} s",
+                    f"was not there after {limit_s} s",
                     _see(kept) if kept else "Is PREFECT_API_URL right?",
                 )
             time.sleep(0.1)
@@ -222,11 +234,11 @@ class Factory:
             log.log(FACT, "the server answers again")
             self._away = False
 
-    def _check_health(self) -> None:
+    def _check_health(self, every_s: float) -> None:
         """End a server that runs and does not answer, so that it is started again."""
         self._silent = 0 if self.api.answers() else self._silent + 1
         if self._silent >= MOST_SILENT and self.server is not None and self.server.pid:
-            self._warn(f"the server has not answered for {MOST_SILENT * HEALTH_S} s")
+            self._warn(f"the server has not answered for {MOST_SILENT * every_s:.0f} s")
             self.server.stop(STOP_SERVER_S)
             self._silent = 0
 

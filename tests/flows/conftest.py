@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 
 from tests.conftest import S3Address
 from tests.flows.shared_homes import Shared, run_shared_demo, shared_copy
+from tests.flows.factory import MODEL, Owing, make_owing
 from tests.support.commands import NOTHING, ROOT, Ran, environment_of, run_here, run_process
 from tests.support.once import Kept, kept_server, made_once
 from tests.support.ports import next_port
@@ -169,6 +171,55 @@ def demo(shared: Path) -> Iterator[Demo]:
     facts, left = json.loads((folder / "said.json").read_text("utf-8"))
     yield Demo(folder / "home", Ran(**facts), left)
     assert damaged_blobs(folder / "home") == [], "a test wrote into a blob of the demo's home"
+
+
+@pytest.fixture(scope="session")
+def owing(demo: Demo, server: str, shared: Path) -> Owing:
+    """Return a home whose champion owes some nights; only read it."""
+
+    def make(folder: Path) -> None:
+        make_owing(folder, copy_home(demo.home, folder / "home"), server)
+
+    folder = made_once(shared, "owing", make)
+    since = json.loads((folder / "since").read_text("utf-8"))
+    return Owing(folder / "home", datetime.fromisoformat(since))
+
+
+@dataclass(frozen=True)
+class Fortnight:
+    """A home with two more weeks ingested, and what scoring them undisturbed gives."""
+
+    unscored: Path
+    predictions: list[tuple[Any, ...]]
+
+    def of(self, first: str, last: str) -> list[tuple[Any, ...]]:
+        """Return the predictions of some of its days."""
+        return [row for row in self.predictions if first <= row[0] <= last]
+
+
+@pytest.fixture(scope="session")
+def fortnight(demo: Demo, server: str, shared: Path) -> Fortnight:
+    """Return 15 February to 1 March, ingested, and the predictions of February; only read it."""
+    days = ("--start", "2013-02-15", "--end", "2013-02-28")
+    named = {"PREFECT_API_URL": server}
+
+    def make(folder: Path) -> None:
+        home = copy_home(demo.home, folder / "home")
+        more = (*days[:-1], "2013-03-01")
+        ingested = run_process(home, "ingest", "flights", *more, settings=named)
+        assert ingested.status == 0, ingested.err
+        calm = copy_home(home, folder / "calm")
+        words = ("backfill", MODEL, *days, "--using", "champion")
+        scored = run_process(calm, *words, settings=named)
+        assert scored.status == 0, scored.err
+        since = f"flight_date >= date '{days[1]}' and flight_date < date '2013-03-01'"
+        found = predictions_of(calm, since)
+        (folder / "predictions.json").write_text(json.dumps(found), "utf-8")
+        shutil.rmtree(calm)
+
+    folder = made_once(shared, "fortnight", make)
+    found = json.loads((folder / "predictions.json").read_text("utf-8"))
+    return Fortnight(folder / "home", [tuple(row) for row in found])
 
 
 @pytest.fixture(scope="module")

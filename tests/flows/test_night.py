@@ -1,13 +1,10 @@
-"""Nights: what is owed is scored once each, oldest first; what has no data yet waits.
-
-The tests share one home and run in the order in which they are written.
-"""
+"""Nights: what is owed is scored once each, oldest first; what has no data yet waits."""
 
 import json
 import shutil
-import sqlite3
 import subprocess
-from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +12,64 @@ import pytest
 
 from tasks.home import find_home
 from tasks.standing import list_scheduled
-from tests.flows.conftest import Demo, query_sqlite
-from tests.flows.factory import (
-    MODEL,
-    PYTHON,
-    RUN,
-    make_owing,
-    owed_days,
-    worker_environment,
-)
-from tests.support.commands import ROOT, run_process
+from tests.flows.conftest import copy_home, query_sqlite
+from tests.flows.factory import MODEL, PYTHON, RUN, Owing, move_flights, worker_environment
+from tests.support.commands import ROOT, run_here, run_process
+from tests.support.waiting import stretched
+
+RUN_LIMIT_S = 60
+
+
+@dataclass(frozen=True)
+class Nights:
+    """A home that owes some nights, the last one of which had no data at first."""
+
+    owing: Owing
+    missing: str  # the day
+
+    @property
+    def home(self) -> Path:
+        """Where it is."""
+        return self.owing.home
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of the flow ended, what was owed before and after, and what scored by then."""
+
+    state: Any  # its type, its name and its message
+    owed: tuple[list[date], ...]
+    runs: list[tuple[str, str, str]]
 
 
 @pytest.fixture(scope="module")
-def home(demo: Demo, server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def nights(owing: Owing, tmp_path_factory: pytest.TempPathFactory) -> Nights:
     """Return a home that owes some nights; the last day's flights are not known yet."""
-    home = make_owing(demo.home, tmp_path_factory.mktemp("night") / "home", server)
-    move_flights(home, owed_days()[-1].isoformat(), "later")
-    return home
+    home = copy_home(owing.home, tmp_path_factory.mktemp("night") / "home")
+    here = Owing(home, owing.since)
+    missing = here.days()[-1].isoformat()
+    move_flights(home, missing, "later")
+    return Nights(here, missing)
 
 
-def move_flights(home: Path, day: str, to: str) -> None:
-    """Give a day's flights another date, which takes them out of the source, or brings them in."""
-    with closing(sqlite3.connect(home / "online.db")) as database:
-        database.execute("update flights set flight_date = ? where flight_date = ?", (to, day))
-        database.commit()
+def run_night(nights: Nights, server: str, lab: Path = ROOT / "lab") -> Ended:
+    """Run the flow as a worker does."""
 
+    def run() -> Any:
+        done = subprocess.run(
+            [PYTHON, "-c", RUN.format("night"), MODEL],
+            env=worker_environment(nights.home, server) | {"PILOTLINE_LAB": str(lab)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=stretched(RUN_LIMIT_S),
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
-def run_night(home: Path, server: str, lab: Path = ROOT / "lab") -> Any:
-    """Run the flow as a worker does; return type, name and message of the state it ends in."""
-    done = subprocess.run(
-        [PYTHON, "-c", RUN.format("night"), MODEL],
-        env=worker_environment(home, server) | {"PILOTLINE_LAB": str(lab)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    state, owed = nights.owing.around(run)
+    return Ended(state, tuple(owed), runs_of(nights.home))
 
 
 def runs_of(home: Path) -> list[tuple[str, str, str]]:
@@ -66,60 +81,92 @@ def runs_of(home: Path) -> list[tuple[str, str, str]]:
     )
 
 
-def test_a_night_that_cannot_be_done_fails_with_the_reason_and_the_command(
-    home: Path, server: str
-) -> None:
-    (home / "online.db").rename(home / "gone.db")
-    kind, _, message = run_night(home, server)
-    (home / "gone.db").rename(home / "online.db")
-    first, last = owed_days()[0], owed_days()[-1]
+@pytest.fixture(scope="module")
+def failed(nights: Nights, server: str) -> Ended:
+    """Return how the first run ended: without the database that flights come from."""
+    database = nights.home / "online.db"
+    gone = database.rename(nights.home / "gone.db")
+    try:
+        return run_night(nights, server)
+    finally:
+        gone.rename(database)
+
+
+@pytest.fixture(scope="module")
+def waited(nights: Nights, failed: Ended, server: str) -> Ended:
+    """Return how the next run ended: without the last day's flights."""
+    return run_night(nights, server)
+
+
+@pytest.fixture(scope="module")
+def done(
+    nights: Nights, waited: Ended, server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Ended:
+    """Return how the run after that ended: all data is there, and the lab is empty by then."""
+    move_flights(nights.home, "later", nights.missing)
+    words = ("ingest", "flights", "--date", nights.missing)
+    ran = run_process(nights.home, *words, settings={"PREFECT_API_URL": server})
+    assert ran.status == 0, ran.err
+    return run_night(nights, server, tmp_path_factory.mktemp("lab"))
+
+
+def test_a_night_that_cannot_be_done_fails_with_the_reason_and_the_command(failed: Ended) -> None:
+    kind, _, message = failed.state
+    said = [
+        f"Try: pilotline backfill {MODEL} --start {days[0]} --end {days[-1]} --using champion"
+        for days in failed.owed
+    ]
     assert kind == "FAILED"
+    first = failed.owed[0][0]
     assert message.startswith(f"{first}: Source of dataset 'flights': the database file")
-    said = f"Try: pilotline backfill {MODEL} --start {first} --end {last} --using champion"
-    assert message.endswith(said)
-    assert runs_of(home) == []
+    assert message[message.index("Try: ") :] in said
+    assert failed.runs == []
 
 
 def test_what_is_owed_is_scored_oldest_first_and_the_last_day_waits_for_its_data(
-    home: Path, server: str
+    nights: Nights, waited: Ended
 ) -> None:
-    *there, missing = (day.isoformat() for day in owed_days())
-    kind, name, message = run_night(home, server)
+    kind, name, message = waited.state
     assert (kind, name) == ("COMPLETED", "waiting for data")
-    assert message.endswith(f"not ingested yet: {missing}")
-    assert [day for day, _, _ in runs_of(home)] == there
+    assert message.endswith(f"not ingested yet: {nights.missing}")
+    there = [[str(day) for day in days if str(day) != nights.missing] for days in waited.owed]
+    assert all(there)
+    assert [day for day, _, _ in waited.runs] in there
 
 
 def test_a_day_that_somebody_ingests_is_scored_though_the_lab_is_empty_by_then(
-    home: Path, server: str, tmp_path: Path
+    nights: Nights, waited: Ended, done: Ended
 ) -> None:
-    last = owed_days()[-1].isoformat()
-    move_flights(home, "later", last)
-    named = {"PREFECT_API_URL": server}
-    assert run_process(home, "ingest", "flights", "--date", last, settings=named).status == 0
-    before = len(runs_of(home))
-    found = run_night(home, server, tmp_path)
-    assert found == ["COMPLETED", "Completed", f"{last} succeeded"]
-    assert [day for day, _, _ in runs_of(home)[before:]] == [last]
+    before = {day for day, _, _ in waited.runs}
+    left = [[str(day) for day in days if str(day) not in before] for days in done.owed]
+    assert nights.missing in left[0]
+    said = [", ".join(f"{day} succeeded" for day in days) for days in left]
+    assert done.state in [["COMPLETED", "Completed", one] for one in said]
+    assert [day for day, _, _ in done.runs[len(waited.runs) :]] in left
 
 
-def test_nothing_is_scored_twice(home: Path, server: str) -> None:
-    before = len(runs_of(home))
-    assert run_night(home, server) == ["COMPLETED", "Completed", "no night was open"]
-    assert len(runs_of(home)) == before
+def test_nothing_is_scored_twice(nights: Nights, done: Ended, server: str) -> None:
+    again = run_night(nights, server)
+    left = [days[len(done.runs) :] for days in again.owed]
+    said = [", ".join(f"{day} succeeded" for day in days) or "no night was open" for days in left]
+    assert again.state in [["COMPLETED", "Completed", one] for one in said]
+    assert [[str(day) for day in days] for days in again.owed if len(days) == len(again.runs)]
+    assert len({day for day, _, _ in again.runs}) == len(again.runs)
 
 
-def test_each_delivery_is_judged_against_its_deadline(home: Path) -> None:
+def test_each_delivery_is_judged_against_its_deadline(nights: Nights, done: Ended) -> None:
     # 06:00 on the morning after, so nights of two and more days ago are late by more than a day.
     rows = query_sqlite(
-        home / "registry.db",
+        nights.home / "registry.db",
         "select start, value from metric where name = 'delivery_margin_s' order by start",
     )
-    assert [day for day, _ in rows] == [day.isoformat() for day in owed_days()]
+    scored = sorted(day for day, _, _ in runs_of(nights.home))
+    assert [day for day, _ in rows] == scored
     assert rows[0][1] < -24 * 3600
-    ran = run_process(home, "status", "--json")
+    ran, owed = nights.owing.around(lambda: run_here(nights.home, "status", "--json"))
     (model,) = ran.json["models"]
-    assert model["last"] == model["owed"] == owed_days()[-1].isoformat()
+    assert model["owed"] in [days[-1].isoformat() for days in owed]
+    assert model["last"] == scored[-1]
     assert model["delivered_at"] is not None
 
 
