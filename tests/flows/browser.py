@@ -7,9 +7,10 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
 from tests.support.programs import require
+from tests.support.waiting import stretched
 
 SHOTS = "PILOTLINE_SCREENSHOTS"  # the folder that pictures go to
-LIMIT_MS = 60_000  # the slowest step takes 3 s on two idle cores
+STEP_LIMIT_S = 30  # the slowest step takes 3 s on two idle cores
 SIZE = ViewportSize(width=1100, height=1200)
 
 
@@ -76,6 +77,6 @@ def at_browser(ui: str, shots: Path) -> Iterator[Person]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE, device_scale_factor=1)
-        page.set_default_timeout(LIMIT_MS)
+        page.set_default_timeout(1000 * stretched(STEP_LIMIT_S))
         yield Person(page, ui, shots)
         browser.close()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,7 +46,7 @@ class Factory:
 
     home: Path
     port: int
-    settings: Mapping[str, str] = NOTHING
+    settings: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] = UP
     process: subprocess.Popen[str] | None = None
 
@@ -82,6 +82,12 @@ class Factory:
         self.process.send_signal(sign)
         out, err = self.process.communicate(timeout=stretched(END_LIMIT_S))
         return Ran(self.process.returncode, out, err)
+
+    def kill(self) -> None:
+        """Kill it with -9, which it cannot prepare for."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate()
 
     @property
     def api(self) -> str:

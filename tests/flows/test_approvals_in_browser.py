@@ -1,28 +1,28 @@
 """Both gates decided by a mouse and a keyboard: the real UI of a running factory.
 
-The tests of this file share one factory and one browser and run in the order in which they are
-written. PILOTLINE_SCREENSHOTS names the folder that the pictures go to.
+The tests of this file share one factory and one browser. PILOTLINE_SCREENSHOTS names the folder
+that the pictures go to.
 """
 
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyotp
 import pytest
 
-from tests.flows.approvals import KEY, OPERATOR, REVIEWER, RUN_LIMIT_S, Desk
+from tests.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
 from tests.flows.browser import SHOTS, Person, at_browser
 from tests.flows.conftest import Demo, copy_home, query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
-from tests.flows.test_up import END_LIMIT_S, start
+from tests.flows.running import ENDS, RUN_LIMIT_S, running
 from tests.support.ports import next_port
 from tests.support.waiting import wait_until
 
-CODE_LIMIT_S = 60  # a code holds 30 s
-ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+CODE_LIMIT_S = 45  # a code holds 30 s
+REJECTED = "July ends too early"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Release:
     desk: Desk
     person: Person
     phones: dict[str, pyotp.TOTP]
-    shown: dict[str, str]  # the last code that was read off each phone
+    steps: dict[str, int]  # of time, those of the last code that was read off each phone
 
     def begin(self, version: str) -> str:
         """Start a run of the deployment, as its page's Run button does."""
@@ -42,11 +42,19 @@ class Release:
         return str(run["id"])
 
     def code(self, person: str) -> str:
-        """Return the code on a phone once it is another than before: each counts once."""
+        """Return a code of a later step of time than the last one: each counts once.
+
+        One step ahead is accepted too.
+        """
         phone = self.phones[person]
-        assert wait_until(lambda: phone.now() != self.shown.get(person), CODE_LIMIT_S)
-        self.shown[person] = phone.now()
-        return self.shown[person]
+
+        def step() -> int:
+            return phone.timecode(datetime.now(UTC))
+
+        wanted = max(self.steps[person] + 1, step())
+        assert wait_until(lambda: wanted <= step() + 1, CODE_LIMIT_S)
+        self.steps[person] = wanted
+        return phone.generate_otp(wanted)
 
     def wait_for(self, run: str, key: str) -> None:
         """Wait until the run asks the question whose key begins with ``key``."""
@@ -79,47 +87,36 @@ def release(
     phones = Desk(home, server).ask_for_codes()
     shots = Path(os.environ.get(SHOTS) or folder / "shots")
     port = next_port(shared)
-    with at_browser(f"http://127.0.0.1:{port}", shots) as person:
-        factory = start(home, port, PILOTLINE_APPROVAL_KEY=KEY)
-        try:
-            yield Release(Desk(home, factory.api), person, phones, {})
-        finally:
-            factory.process.send_signal(signal.SIGTERM)
-            factory.process.communicate(timeout=END_LIMIT_S)
+    with (
+        at_browser(f"http://127.0.0.1:{port}", shots) as person,
+        running(home, port, {"PILOTLINE_APPROVAL_KEY": KEY}) as factory,
+    ):
+        now = datetime.now(UTC)  # the codes of before were typed by then
+        steps = {name: phone.timecode(now) for name, phone in phones.items()}
+        yield Release(Desk(home, factory.api), person, phones, steps)
 
 
-@pytest.fixture(scope="module")
-def run(release: Release) -> str:
-    """Return the run that these tests take from review to champion."""
-    return release.begin(CHALLENGER)
-
-
-def test_a_wrong_code_is_asked_for_again(release: Release, run: str) -> None:
+def test_a_version_is_decided_at_both_gates_by_two_people(release: Release) -> None:
+    run = release.begin(CHALLENGER)
     release.wait_for(run, "review-1-")
     wrong = f"{(int(release.phones[REVIEWER].now()) + 500_000) % 1_000_000:06}"
     said = release.person.decide(run, "review", "approve", REVIEWER, wrong, "better on July")
     assert "champion 1.0.0" in said
     assert "Head of the audit chain" in said
+
     release.wait_for(run, "review-2-")
-
-
-def test_review_is_approved(release: Release, run: str) -> None:
     code = release.code(REVIEWER)
     said = release.person.decide(
         run, "review-again", "approve", REVIEWER, code, "better on July, seen"
     )
     assert f"Not counted. One-time code of '{REVIEWER}': it is wrong" in said
+
     release.wait_for(run, "go-live-1-")
-
-
-def test_the_same_person_cannot_decide_twice(release: Release, run: str) -> None:
     code = release.code(REVIEWER)
     said = release.person.decide(run, "go-live", "approve", REVIEWER, code, "me again")
     assert "Verification on" in said
+
     release.wait_for(run, "go-live-2-")
-
-
-def test_go_live_is_approved_and_the_version_is_champion(release: Release, run: str) -> None:
     code = release.code(OPERATOR)
     said = release.person.decide(run, "go-live-again", "approve", OPERATOR, code, "go")
     assert f"'{REVIEWER}' approved at gate 'review' already" in said
@@ -128,10 +125,10 @@ def test_go_live_is_approved_and_the_version_is_champion(release: Release, run: 
         f"now champion, approved by {REVIEWER} and {OPERATOR}",
     )
     release.person.look(run, "Completed", "champion")
-    query = "select gate, approver, identity, comment from approval order by id desc limit 2"
-    assert query_sqlite(release.desk.home / "registry.db", query) == [
-        ("go-live", OPERATOR, "totp", "go"),
+    query = "select gate, approver, identity, comment from approval where comment <> ? order by id"
+    assert query_sqlite(release.desk.home / "registry.db", query, REJECTED)[-2:] == [
         ("review", REVIEWER, "totp", "better on July, seen"),
+        ("go-live", OPERATOR, "totp", "go"),
     ]
 
 
@@ -141,9 +138,9 @@ def test_a_rejection_cancels_the_run_with_its_comment(release: Release) -> None:
     run = release.begin(trained.json["number"])
     release.wait_for(run, "review-1-")
     code = release.code(REVIEWER)
-    release.person.decide(run, "reject", "reject", REVIEWER, code, "July ends too early")
+    release.person.decide(run, "reject", "reject", REVIEWER, code, REJECTED)
     assert release.wait_for_end(run) == (
         "CANCELLED",
-        f"rejected at review by {REVIEWER}: July ends too early",
+        f"rejected at review by {REVIEWER}: {REJECTED}",
     )
-    release.person.look(run, "July ends too early", "rejected")
+    release.person.look(run, REJECTED, "rejected")

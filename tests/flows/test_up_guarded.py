@@ -1,7 +1,4 @@
-"""A factory whose server asks for credentials, behind a proxy, with its logs as JSON.
-
-The tests share one factory and run in the order in which they are written.
-"""
+"""A factory whose server asks for credentials, behind a proxy, with its logs as JSON."""
 
 import json
 import os
@@ -18,10 +15,10 @@ import pytest
 from flows.up_api import PrefectApi
 from tests.flows.conftest import processes_of
 from tests.flows.factory import MODEL
-from tests.flows.test_up import END_LIMIT_S, READY_LIMIT_S
-from tests.support.commands import COMMAND, ROOT, environment_of, run_process
+from tests.flows.running import BRISK, END_LIMIT_S, READY_LIMIT_S
+from tests.support.commands import COMMAND, ROOT, environment_of, run_here, run_process
 from tests.support.ports import next_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import stretched, wait_until
 
 PERSON = "factory:canary-71c0aa93"
 ASKING = {"PREFECT_API_AUTH_STRING": PERSON}
@@ -68,7 +65,7 @@ class Guarded:
         with self.errors.open("ab") as errors:
             process = subprocess.Popen(
                 [COMMAND, "up", "--port", str(self.port)],
-                env=environment_of(self.home, SETTINGS),
+                env=environment_of(self.home, BRISK | SETTINGS),
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -88,7 +85,7 @@ class Guarded:
         """End it."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(END_LIMIT_S)
+        self.process.wait(stretched(END_LIMIT_S))
 
     def pid(self, module: str) -> int:
         """Return its process that runs ``module``."""
@@ -100,9 +97,9 @@ class Guarded:
         variables = Path(f"/proc/{self.pid(module)}/environ").read_bytes().decode().split("\0")
         return {variable.partition("=")[0] for variable in variables}
 
-    def tells(self, what: str) -> bool:
-        """Tell whether it said so."""
-        return any(what in line["message"] for line in self.said)
+    def tells(self, what: str, since: int = 0) -> bool:
+        """Tell whether it said so, after so many lines."""
+        return any(what in line["message"] for line in self.said[since:])
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +125,12 @@ def test_its_state_is_shown_to_who_has_them(guarded: Guarded) -> None:
 
 
 def test_who_has_none_is_told_so(guarded: Guarded) -> None:
-    ran = run_process(guarded.home, "status")
+    ran = run_here(guarded.home, "status")
     assert "asks for credentials, and none are set (401). Set PREFECT_API_AUTH_STRING" in ran.out
 
 
 def test_commands_run_at_it_for_who_has_them(guarded: Guarded) -> None:
-    (model,) = run_process(guarded.home, "status", "--json", settings=ASKING).json["models"]
+    (model,) = run_here(guarded.home, "status", "--json").json["models"]
     words = ("ingest", "flights", "--date", model["last"])
     ran = run_process(guarded.home, *words, settings=ASKING)
     assert ran.status == 0, ran.err
@@ -160,14 +157,15 @@ def test_what_it_says_of_a_model_is_about_that_model(guarded: Guarded) -> None:
 
 
 def test_a_server_that_was_silent_and_answers_again_is_said(guarded: Guarded) -> None:
-    server = guarded.pid("flows.up_server")
+    server, before = guarded.pid("flows.up_server"), len(guarded.said)
     os.kill(server, signal.SIGSTOP)
     try:
-        assert wait_until(lambda: guarded.tells("does not answer"), SILENT_LIMIT_S)
-        assert not guarded.tells("answers again")
+        assert wait_until(lambda: guarded.tells("does not answer", before), SILENT_LIMIT_S)
+        silent = len(guarded.said)
+        assert not guarded.tells("answers again", silent - 1)
     finally:
         os.kill(server, signal.SIGCONT)
-    assert wait_until(lambda: guarded.tells("the server answers again"), SILENT_LIMIT_S)
+    assert wait_until(lambda: guarded.tells("the server answers again", silent), SILENT_LIMIT_S)
 
 
 def test_it_is_ready_when_its_own_worker_is_there_not_another(guarded: Guarded) -> None:

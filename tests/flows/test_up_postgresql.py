@@ -20,15 +20,14 @@ import pytest
 from flows.up_database import prepare_database
 from tasks.errors import SettingsError
 from tests.flows.conftest import Demo, copy_home
-from tests.flows.test_up import END_LIMIT_S, RUN_LIMIT_S, start
+from tests.flows.running import END_LIMIT_S, ENDS, RUN_LIMIT_S, running
 from tests.support.ports import next_port
 from tests.support.programs import require
-from tests.support.waiting import wait_until
+from tests.support.waiting import stretched, wait_until
 
 PROGRAMS = Path("/usr/lib/postgresql")  # where Debian puts each version's
 PASSWORD = "canary-5d20b6e1"
 START_LIMIT_S = 60
-ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def database(shared: Path) -> Iterator[Server]:
         yield server
     finally:
         process.send_signal(signal.SIGINT)  # fast: it waits for nobody's connection
-        process.wait(END_LIMIT_S)
+        process.wait(stretched(END_LIMIT_S))
         shutil.rmtree(folder)
 
 
@@ -127,26 +126,17 @@ def test_a_factory_runs_a_deployment_with_its_facts_in_postgresql(
     demo: Demo, database: Server, shared: Path, tmp_path: Path
 ) -> None:
     home = copy_home(demo.home, tmp_path / "home")
-    factory = start(
-        home,
-        next_port(shared),
-        PILOTLINE_PREFECT_DB=database.address(),
-        PREFECT_WORKER_QUERY_SECONDS="1",
-    )
-    try:
+    settings = {"PILOTLINE_PREFECT_DB": database.address()}
+    with running(home, next_port(shared), settings) as factory:
         (worker,) = factory.children("flows.up_worker")
         assert PASSWORD.encode() not in Path(f"/proc/{worker}/environ").read_bytes()
-        deployment = factory.ask("/deployments/name/ingest/ingest")["id"]
         day = "2013-02-20"
-        wish = {"parameters": {"dataset": "arrivals", "start": day, "end": day}}
-        run = factory.ask(f"/deployments/{deployment}/create_flow_run", wish)["id"]
+        run = factory.begin("ingest", dataset="arrivals", start=day, end=day)
         query = f"select state_type::text, name from flow_run where id = '{run}'"
         assert wait_until(lambda: database.ask(query)[0][0] in ENDS, RUN_LIMIT_S)
         assert database.ask(query) == [("COMPLETED", f"ingest-arrivals-{day}-{day}")]
-    finally:
-        factory.process.send_signal(signal.SIGTERM)
-        _, said = factory.process.communicate(timeout=END_LIMIT_S)
-    assert factory.process.returncode == 0, said
+        ended = factory.end()
+        assert ended.status == 0, ended.err
     assert not (home / "prefect" / "prefect.db").exists()
     kept = [path for path in (home / "prefect").rglob("*") if path.is_file()]
     assert kept
