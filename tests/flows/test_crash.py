@@ -3,14 +3,11 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from tests.flows.conftest import (
     Demo,
+    Fortnight,
     contents_of,
     copy_home,
     predictions_of,
@@ -23,33 +20,11 @@ from tests.support.waiting import wait_until
 
 MODEL = "flight-delay"
 NIGHT = "2013-02-15"
-WEEK = ("--start", NIGHT, "--end", "2013-02-21")
+DAYS = (NIGHT, "2013-02-21")
+WEEK = ("--start", DAYS[0], "--end", DAYS[1])
 SINCE = f"flight_date >= date '{NIGHT}' and flight_date < date '2013-03-01'"
 START_LIMIT_S = 60
-END_LIMIT_S = 5  # for what a killed command leaves
-
-
-@dataclass(frozen=True)
-class Week:
-    """A home with one more week ingested, and one where that week was scored undisturbed."""
-
-    unscored: Path
-    predictions: list[tuple[object, ...]]
-
-
-@pytest.fixture(scope="module")
-def week(demo: Demo, server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
-    """Return the week 15-21 February, ingested, and the predictions of an undisturbed run."""
-    folder = tmp_path_factory.mktemp("week")
-    settings = {"PREFECT_API_URL": server}
-    unscored = copy_home(demo.home, folder / "unscored")
-    ingested = run_process(unscored, "ingest", "flights", *WEEK, settings=settings)
-    assert ingested.status == 0, ingested.err
-    calm = copy_home(unscored, folder / "calm")
-    scored = backfill(calm, server)
-    assert scored.status == 0, scored.err
-    yield Week(unscored, predictions_of(calm, SINCE))
-    shutil.rmtree(folder)
+END_LIMIT_S = 20  # for what a killed command leaves; it takes 1 s on two idle cores
 
 
 def backfill(home: Path, server: str) -> Ran:
@@ -69,9 +44,9 @@ def commits_of(home: Path) -> int:
 
 
 def test_killed_while_scoring_a_night_and_run_again(
-    week: Week, tmp_path: Path, server: str
+    fortnight: Fortnight, tmp_path: Path, server: str
 ) -> None:
-    home = copy_home(week.unscored, tmp_path / "home")
+    home = copy_home(fortnight.unscored, tmp_path / "home")
     before = commits_of(home)
     words = ("score", MODEL, "--date", NIGHT)
     process = start_process(home, *words)
@@ -84,7 +59,7 @@ def test_killed_while_scoring_a_night_and_run_again(
 
     again = run_process(home, *words, "--json", settings={"PREFECT_API_URL": server})
     assert (again.status, again.json["state"]) == (0, "succeeded"), again.err
-    night = [row for row in week.predictions if row[0] == NIGHT]
+    night = fortnight.of(NIGHT, NIGHT)
     assert len(night) == 954  # as many as the source has; none is broken
     assert predictions_of(home, SINCE) == night
     ended = query_sqlite(
@@ -97,8 +72,10 @@ def test_killed_while_scoring_a_night_and_run_again(
     shutil.rmtree(home)
 
 
-def test_killed_while_backfilling_and_run_again(week: Week, tmp_path: Path, server: str) -> None:
-    home = copy_home(week.unscored, tmp_path / "home")
+def test_killed_while_backfilling_and_run_again(
+    fortnight: Fortnight, tmp_path: Path, server: str
+) -> None:
+    home, undisturbed = copy_home(fortnight.unscored, tmp_path / "home"), fortnight.of(*DAYS)
     before = commits_of(home)
     settings = {"PREFECT_API_URL": server}
     words = ("backfill", MODEL, *WEEK, "--using", "champion")
@@ -110,11 +87,11 @@ def test_killed_while_backfilling_and_run_again(week: Week, tmp_path: Path, serv
 
     days = {row[0] for row in predictions_of(home, SINCE)}
     assert len(days) >= 2
-    whole = [row for row in week.predictions if row[0] in days]
+    whole = [row for row in undisturbed if row[0] in days]
     assert predictions_of(home, SINCE) == whole  # days are there whole or not at all
     again = backfill(home, server)
     assert again.status == 0, again.err
-    assert predictions_of(home, SINCE) == week.predictions
+    assert predictions_of(home, SINCE) == undisturbed
     runs = query_table(
         home / "lake" / "predictions" / MODEL,
         f"select flight_date, count(distinct run_id) as n from t where {SINCE} group by 1",

@@ -10,6 +10,7 @@ import pytest
 from tests.flows.approvals import AUTHOR, OPERATOR, REVIEWER, Desk
 from tests.flows.conftest import query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
+from tests.support.commands import Ran, run_process
 from tests.support.waiting import wait_until
 
 DECISIONS = "select gate, decision, approver, identity, comment from approval order by id desc"
@@ -231,8 +232,13 @@ def test_of_two_approvers_at_the_same_second_one_counts_and_the_other_is_told(de
     both = f'review = ["{people[0]}", "{people[1]}"]'
     text = policy.read_text("utf-8")
     policy.write_text(text.replace(f'review = ["{REVIEWER}"]', both), "utf-8")
+
+    def approve(person: str) -> Ran:
+        words = ("approve", MODEL, CHALLENGER, "--gate", "review", "--by", person)
+        return run_process(desk.home, *words, "--comment", "seen", settings=desk.settings)
+
     with ThreadPoolExecutor() as pool:
-        ran = list(pool.map(lambda person: desk.decide("approve", person), people))
+        ran = list(pool.map(approve, people))
     assert [one.status for one in ran] == [0, 0], ran
     ((_, _, counted, *_),) = decisions(desk)
     late = people[1 - people.index(counted)]
