@@ -26,8 +26,20 @@ from tests.flows.shared_homes import Shared, run_shared_demo, shared_copy
 from tests.flows.factory import MODEL, Owing, make_owing
 from tests.support.commands import NOTHING, ROOT, Ran, environment_of, run_here, run_process
 from tests.support.once import Kept, kept_server, made_once
+from tests.support.commands import (
+    COMMAND,
+    NOTHING,
+    ROOT,
+    Ran,
+    environment_of,
+    run_here,
+    run_process,
+)
+from tests.support.once import kept_server, made_once
 from tests.support.ports import next_port
+from tests.support.waiting import stretched
 
+TABLES_LIMIT_S = 60  # it takes 4 s on two idle cores
 DEMO_LIMIT_S = 400  # stretched; it takes 60 s on two idle cores
 
 # Runs in a process of its own: what an outsider with nothing but the deltalake package reads.
@@ -273,6 +285,33 @@ def prefect(shared: Path) -> Iterator[Kept]:
 def server(prefect: Kept) -> str:
     """Return the address of that server; naming it saves each command 4 s."""
     return prefect.facts["url"]
+def prefect_tables(shared: Path) -> Path:
+    """Return an empty database of Prefect's; a server that makes its own takes 9 s to start."""
+
+    def make(folder: Path) -> None:
+        prefect = str(COMMAND.with_name("prefect"))
+        command = [prefect, "server", "database", "upgrade", "--yes"]
+        subprocess.run(
+            command,
+            env=_of_prefect(folder),
+            check=True,
+            capture_output=True,
+            timeout=stretched(TABLES_LIMIT_S),
+        )
+
+    return made_once(shared, "prefect-tables", make) / "prefect.db"
+
+
+@pytest.fixture(scope="session")
+def server(shared: Path, prefect_tables: Path) -> Iterator[str]:
+    """Return the address of a running Prefect server; naming it saves each command 4 s."""
+
+    def command(folder: Path) -> list[str]:
+        shutil.copy(prefect_tables, folder)
+        return _prefect(folder)
+
+    with kept_server(shared, "prefect", command, _address_of_prefect, _of_prefect) as kept:
+        yield kept.facts["url"]
 
 
 def _prefect(folder: Path) -> list[str]:
@@ -283,7 +322,7 @@ def _prefect(folder: Path) -> list[str]:
 
 
 def _of_prefect(folder: Path) -> dict[str, str]:
-    return environment_of(folder, {"PREFECT_HOME": str(folder)})
+    return environment_of(folder, {"PREFECT_HOME": str(folder), "DO_NOT_TRACK": "1"})
 
 
 def _address_of_prefect(folder: Path) -> dict[str, str] | None:

@@ -1,6 +1,7 @@
 """A running ``pilotline up``, at a pace for tests."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,10 +121,25 @@ class Factory:
 
 @contextmanager
 def running(
-    home: Path, port: int, settings: Mapping[str, str] = NOTHING, command: Sequence[str] = UP
+    home: Path,
+    port: int,
+    settings: Mapping[str, str] = NOTHING,
+    command: Sequence[str] = UP,
+    tables: Path | None = None,
 ) -> Iterator[Factory]:
-    """Give a factory that is ready, for the length of the block."""
+    """Give a factory that is ready, for the length of the block.
+
+    Args:
+        home: in which it runs.
+        port: of its server.
+        settings: what its environment names.
+        command: what starts it, without the port.
+        tables: of its server, which makes its own without.
+    """
     factory = Factory(home, port, settings, command)
+    if tables is not None:
+        (home / "prefect").mkdir()
+        shutil.copy(tables, home / "prefect")
     try:
         factory.start()
         yield factory

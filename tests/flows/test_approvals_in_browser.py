@@ -75,7 +75,11 @@ class Release:
 
 @pytest.fixture(scope="module")
 def release(
-    demo: Demo, server: str, shared: Path, tmp_path_factory: pytest.TempPathFactory
+    demo: Demo,
+    server: str,
+    shared: Path,
+    prefect_tables: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Release]:
     """Return somebody at the browser, and a factory where two versions wait at review."""
     folder = tmp_path_factory.mktemp("browser")
@@ -89,7 +93,7 @@ def release(
     port = next_port(shared)
     with (
         at_browser(f"http://127.0.0.1:{port}", shots) as person,
-        running(home, port, {"PILOTLINE_APPROVAL_KEY": KEY}) as factory,
+        running(home, port, {"PILOTLINE_APPROVAL_KEY": KEY}, tables=prefect_tables) as factory,
     ):
         now = datetime.now(UTC)  # the codes of before were typed by then
         steps = {name: phone.timecode(now) for name, phone in phones.items()}

@@ -33,6 +33,7 @@ def tour(
     fortnight: Fortnight,
     listener: Listener,
     shared: Path,
+    prefect_tables: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Tour]:
     """Return a factory with nights to score, and a version that somebody approved at review."""
@@ -42,7 +43,7 @@ def tour(
     approved = run_here(home, "approve", MODEL, CHALLENGER, *words)
     assert approved.status == 0, approved.err
     settings = {"PILOTLINE_NOTIFY": f"json://127.0.0.1:{listener.port}"}
-    with touring(home, next_port(shared), settings) as tour:
+    with touring(home, next_port(shared), prefect_tables, settings) as tour:
         yield tour
     shutil.rmtree(folder)
 

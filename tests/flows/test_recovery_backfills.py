@@ -28,11 +28,16 @@ SINCE = "flight_date >= date '2013-02-15' and flight_date < date '2013-03-01'"
 
 @pytest.fixture(scope="module")
 def tour(
-    fortnight: Fortnight, shared: Path, tmp_path_factory: pytest.TempPathFactory
+    fortnight: Fortnight,
+    shared: Path,
+    prefect_tables: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Tour]:
     """Return a factory with two weeks to score."""
     folder = tmp_path_factory.mktemp("tour")
-    with touring(copy_home(fortnight.unscored, folder / "home"), next_port(shared)) as tour:
+    with touring(
+        copy_home(fortnight.unscored, folder / "home"), next_port(shared), prefect_tables
+    ) as tour:
         yield tour
     shutil.rmtree(folder)
 

@@ -71,6 +71,7 @@ def factory(
     listener: Listener,
     lab: Path,
     shared: Path,
+    prefect_tables: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Factory]:
     """Return a running factory in which weeks that drift are scored, and nobody looked yet."""
@@ -90,7 +91,7 @@ def factory(
         "PILOTLINE_LAB": str(lab),
         "PILOTLINE_NOTIFY": f"json://127.0.0.1:{listener.port}",
     }
-    with running(home, next_port(shared), settings) as factory:
+    with running(home, next_port(shared), settings, tables=prefect_tables) as factory:
         yield factory
 
 

@@ -26,12 +26,16 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="module")
 def factory(
-    owing: Owing, listener: Listener, shared: Path, tmp_path_factory: pytest.TempPathFactory
+    owing: Owing,
+    listener: Listener,
+    shared: Path,
+    prefect_tables: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Factory]:
     """Return a running factory whose model owes some nights."""
     home = copy_home(owing.home, tmp_path_factory.mktemp("up") / "home")
     settings = {"PILOTLINE_NOTIFY": f"json://127.0.0.1:{listener.port}"}
-    with running(home, next_port(shared), settings) as factory:
+    with running(home, next_port(shared), settings, tables=prefect_tables) as factory:
         yield factory
 
 

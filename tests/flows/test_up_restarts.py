@@ -20,9 +20,9 @@ LONG_AGO = "2026-01-01 00:00:00.000000"
 
 
 @pytest.fixture(scope="module")
-def own(home: Path, shared: Path) -> Iterator[Factory]:
+def own(home: Path, shared: Path, prefect_tables: Path) -> Iterator[Factory]:
     """Return a factory of this file's own, which one of the tests may have ended."""
-    with running(home, next_port(shared)) as factory:
+    with running(home, next_port(shared), tables=prefect_tables) as factory:
         yield factory
 
 

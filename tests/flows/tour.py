@@ -92,9 +92,11 @@ class Tour:
 
 
 @contextmanager
-def touring(home: Path, port: int, settings: Mapping[str, str] = NOTHING) -> Iterator[Tour]:
+def touring(
+    home: Path, port: int, tables: Path, settings: Mapping[str, str] = NOTHING
+) -> Iterator[Tour]:
     """Give the factory of a home, for the length of the block."""
-    with running(home, port, settings, BRISKLY) as factory:
+    with running(home, port, settings, BRISKLY, tables) as factory:
         yield Tour(factory)
 
 
