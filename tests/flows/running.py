@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flows.up_api import PrefectApi
+from tasks.errors import SettingsError
 from tests.flows.conftest import processes_of
 from tests.flows.listener import Listener
 from tests.support.commands import COMMAND, NOTHING, ROOT, Ran, environment_of
@@ -20,11 +21,13 @@ from tests.support.waiting import stretched, wait_until
 READY_LIMIT_S = 60  # it takes 12 s on two idle cores
 END_LIMIT_S = 60
 RUN_LIMIT_S = 90  # for what a run, or a chain of them, comes to
+ASK_S = 0.25  # between two questions to a server that has work to do
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # By default Prefect looks for schedules each minute, for work each 10 s, for a free slot each 30 s.
 BRISK = {
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "3",  # of a schedule, to come
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
     "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -159,6 +162,18 @@ def wait_to_hear(listener: Listener, title: str, limit_s: float = RUN_LIMIT_S) -
 
 
 def wait_for(find: Callable[[], T], tell: Callable[[], object] = str) -> T:
-    """Return what ``find`` finds once it is something; ``tell`` says what is there if it fails."""
-    assert wait_until(find, RUN_LIMIT_S), tell()
-    return find()
+    """Return what ``find`` finds at a server once it is something.
+
+    Args:
+        find: what asks; that a server is down or too busy to answer counts as nothing.
+        tell: says what is there where nothing comes.
+    """
+    found: list[T] = []
+
+    def look() -> bool:
+        with suppress(SettingsError):
+            found[:] = [find()]
+        return any(found)
+
+    assert wait_until(look, RUN_LIMIT_S, ASK_S), tell()
+    return found[0]

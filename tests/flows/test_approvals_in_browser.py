@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyotp
 import pytest
@@ -17,7 +18,7 @@ from tests.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
 from tests.flows.browser import SHOTS, Person, at_browser
 from tests.flows.conftest import Demo, copy_home, query_sqlite
 from tests.flows.factory import CHALLENGER, MODEL
-from tests.flows.running import ENDS, RUN_LIMIT_S, running
+from tests.flows.running import ENDS, running, wait_for
 from tests.support.ports import next_port
 from tests.support.waiting import wait_until
 
@@ -64,12 +65,16 @@ class Release:
             assert state["type"] not in ENDS, state
             return str(state["state_details"]["pause_key"]).startswith(key)
 
-        assert wait_until(asks, RUN_LIMIT_S), self.desk.state(run)
+        wait_for(asks, lambda: self.desk.state(run))
 
     def wait_for_end(self, run: str) -> tuple[str, str]:
         """Return the type of the state that the run ends in, and its message."""
-        assert wait_until(lambda: self.desk.state(run)["type"] in ENDS, RUN_LIMIT_S)
-        state = self.desk.state(run)
+
+        def ended() -> Any:
+            state = self.desk.state(run)
+            return state if state["type"] in ENDS else None
+
+        state = wait_for(ended, lambda: self.desk.state(run))
         return state["type"], state["message"]
 
 

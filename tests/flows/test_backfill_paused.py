@@ -15,7 +15,7 @@ from tests.flows.conftest import (
     copy_home,
 )
 from tests.flows.factory import MODEL
-from tests.flows.weeks import ALL, DAYS, END, LIMIT_S, RANGE, START, Weeks
+from tests.flows.weeks import ALL, ASK_S, DAYS, END, LIMIT_S, RANGE, START, Weeks
 from tests.support.commands import run_here, start_process
 from tests.support.waiting import stretched, wait_until
 
@@ -52,7 +52,7 @@ def test_a_suspended_run_ends_between_days_and_resumed_does_the_rest_once(weeks:
 def test_resumed_before_its_process_is_through_a_run_goes_on_in_one_process(weeks: Weeks) -> None:
     run = weeks.make_run()
     slow = weeks.begin(run)
-    assert wait_until(lambda: "progress" in weeks.artifacts(run), LIMIT_S)
+    assert wait_until(lambda: "progress" in weeks.artifacts(run), LIMIT_S, ASK_S)
     slow.send_signal(signal.SIGSTOP)
     weeks.command("pause", MODEL)
     weeks.command("resume", MODEL)
@@ -71,7 +71,7 @@ def test_a_commands_run_waits_where_it_is_and_goes_on_when_it_is_resumed(weeks: 
     words = ("backfill", MODEL, *RANGE, "--using", "champion")
     before = weeks.running()
     process = start_process(weeks.home, *words, settings={"PREFECT_API_URL": weeks.url})
-    assert wait_until(lambda: weeks.running() - before, LIMIT_S)
+    assert wait_until(lambda: weeks.running() - before, LIMIT_S, ASK_S)
     (run,) = weeks.running() - before
     weeks.command("pause", MODEL)
     assert process.stderr is not None
@@ -91,7 +91,7 @@ def test_suspended_in_the_ui_a_run_waits_longer_than_the_five_minutes_that_the_u
 ) -> None:
     run = weeks.make_run()
     process = weeks.begin(run)
-    assert wait_until(lambda: "progress" in weeks.artifacts(run), LIMIT_S)
+    assert wait_until(lambda: "progress" in weeks.artifacts(run), LIMIT_S, ASK_S)
     until = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     details = {"pause_timeout": until, "pause_reschedule": True}
     state = {"type": "PAUSED", "name": "Suspended", "state_details": details}

@@ -10,11 +10,10 @@ from typing import Any
 
 from flows.recovery import TAKEN_UP
 from flows.up_api import PrefectApi
-from tasks.errors import SettingsError
 from tasks.strays import list_tree
 from tests.flows.conftest import processes_of
 from tests.flows.factory import MODEL
-from tests.flows.running import BRISKLY, RUN_LIMIT_S, Factory, running
+from tests.flows.running import BRISKLY, Factory, running, wait_for
 from tests.support.commands import NOTHING
 from tests.support.waiting import wait_until
 
@@ -73,15 +72,11 @@ class Tour:
     def wait_for(self, run: str, *states: str) -> Any:
         """Wait until the work is in one of ``states``; return its last run."""
 
-        def came() -> bool:
-            try:
-                return self.last(run)["state_type"] in states
-            except SettingsError:  # the server is down at this moment
-                return False
+        def come() -> Any:
+            found = self.last(run)
+            return found if found["state_type"] in states else None
 
-        came_in_time = wait_until(came, RUN_LIMIT_S)
-        assert came_in_time, self.tell(run)
-        return self.last(run)
+        return wait_for(come, lambda: self.tell(run))
 
     def tell(self, run: str) -> str:
         """Return what is known of a run that does not come to an end."""

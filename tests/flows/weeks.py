@@ -18,6 +18,7 @@ ALL = [(START + timedelta(days=n)).isoformat() for n in range(DAYS)]
 SINCE = f"flight_date >= date '{START}' and flight_date <= date '{END}'"
 RANGE = ("--start", START.isoformat(), "--end", END.isoformat())
 LIMIT_S = 60
+ASK_S = 0.1  # between two questions to the server
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Weeks:
 
     def wait_for(self, run: str, name: str) -> None:
         """Wait until a run is in the state called ``name``."""
-        assert wait_until(lambda: self.state(run)["name"] == name, LIMIT_S), self.state(run)
+        assert wait_until(lambda: self.state(run)["name"] == name, LIMIT_S, ASK_S), self.state(run)
 
     def command(self, *words: str) -> Any:
         """Run a command at the server, which succeeds."""
