@@ -141,7 +141,7 @@ def running(
     """
     factory = Factory(home, port, settings, command)
     if tables is not None:
-        (home / "prefect").mkdir()
+        (home / "prefect").mkdir(exist_ok=True)
         shutil.copy(tables, home / "prefect")
     try:
         factory.start()
