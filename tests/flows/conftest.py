@@ -22,10 +22,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import S3Address
-from tests.flows.shared_homes import Shared, run_shared_demo, shared_copy
 from tests.flows.factory import MODEL, Owing, make_owing
-from tests.support.commands import NOTHING, ROOT, Ran, environment_of, run_here, run_process
-from tests.support.once import Kept, kept_server, made_once
+from tests.flows.shared_homes import Shared, run_shared_demo, shared_copy
 from tests.support.commands import (
     COMMAND,
     NOTHING,
@@ -35,7 +33,7 @@ from tests.support.commands import (
     run_here,
     run_process,
 )
-from tests.support.once import kept_server, made_once
+from tests.support.once import Kept, kept_server, made_once
 from tests.support.ports import next_port
 from tests.support.waiting import stretched
 
@@ -268,23 +266,18 @@ def there(
 
 
 @contextmanager
-def prefect_server(shared: Path, name: str) -> Iterator[Kept]:
+def prefect_server(shared: Path, tables: Path, name: str) -> Iterator[Kept]:
     """Give the Prefect server of that name, which all who name it share."""
-    with kept_server(shared, name, _prefect, _address_of_prefect, _of_prefect) as kept:
+
+    def command(folder: Path) -> list[str]:
+        shutil.copy(tables, folder)
+        return _prefect(folder)
+
+    with kept_server(shared, name, command, _address_of_prefect, _of_prefect) as kept:
         yield kept
 
 
 @pytest.fixture(scope="session")
-def prefect(shared: Path) -> Iterator[Kept]:
-    """Return a running Prefect server, with the folder that holds its database and log."""
-    with prefect_server(shared, "prefect") as kept:
-        yield kept
-
-
-@pytest.fixture(scope="session")
-def server(prefect: Kept) -> str:
-    """Return the address of that server; naming it saves each command 4 s."""
-    return prefect.facts["url"]
 def prefect_tables(shared: Path) -> Path:
     """Return an empty database of Prefect's; a server that makes its own takes 9 s to start."""
 
@@ -303,15 +296,16 @@ def prefect_tables(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(shared: Path, prefect_tables: Path) -> Iterator[str]:
-    """Return the address of a running Prefect server; naming it saves each command 4 s."""
+def prefect(shared: Path, prefect_tables: Path) -> Iterator[Kept]:
+    """Return a running Prefect server, with the folder that holds its database and log."""
+    with prefect_server(shared, prefect_tables, "prefect") as kept:
+        yield kept
 
-    def command(folder: Path) -> list[str]:
-        shutil.copy(prefect_tables, folder)
-        return _prefect(folder)
 
-    with kept_server(shared, "prefect", command, _address_of_prefect, _of_prefect) as kept:
-        yield kept.facts["url"]
+@pytest.fixture(scope="session")
+def server(prefect: Kept) -> str:
+    """Return the address of that server; naming it saves each command 4 s."""
+    return prefect.facts["url"]
 
 
 def _prefect(folder: Path) -> list[str]:

@@ -23,9 +23,9 @@ POOLS = ROOT / "deployments" / "work-pools"
 
 
 @pytest.fixture(scope="module")
-def server(shared: Path) -> Iterator[str]:
+def server(shared: Path, prefect_tables: Path) -> Iterator[str]:
     """Return a Prefect server that takes all there is to deploy, and nobody else's runs."""
-    with prefect_server(shared, "prefect-of-deployments") as kept:
+    with prefect_server(shared, prefect_tables, "prefect-of-deployments") as kept:
         yield kept.facts["url"]
 
 

@@ -15,9 +15,9 @@ MODEL = "flight-delay"
 
 
 @pytest.fixture(scope="module")
-def server(shared: Path) -> Iterator[str]:
+def server(shared: Path, prefect_tables: Path) -> Iterator[str]:
     """Return a Prefect server on which nobody else's runs are counted."""
-    with prefect_server(shared, "prefect-of-status") as kept:
+    with prefect_server(shared, prefect_tables, "prefect-of-status") as kept:
         yield kept.facts["url"]
 
 
