@@ -37,6 +37,7 @@ from tests.support.once import Kept, kept_server, made_once
 from tests.support.ports import next_port
 from tests.support.waiting import stretched
 
+LINKED = ("blobs", "cache")  # into copies of homes
 TABLES_LIMIT_S = 60  # it takes 4 s on two idle cores
 DEMO_LIMIT_S = 400  # stretched; it takes 60 s on two idle cores
 
@@ -128,19 +129,20 @@ def processes_of(home: Path) -> dict[int, str]:
     return found
 
 
-def copy_home(home: Path, target: Path, *, own_blobs: bool = False) -> Path:
+def copy_home(home: Path, target: Path) -> Path:
     """Copy a home; it works at its new place. Prefect's own files, which are not facts, stay.
 
-    The blobs' files are shared, since the wheels among them are large: pilotline replaces and
-    removes blobs and never writes into one. A test that does wants ``own_blobs``.
+    Wheels among the blobs and compiled bytecode are large, so their files are shared: pilotline
+    replaces or removes them. A test that damages one replaces it too.
     """
-    shutil.copytree(home, target, ignore=_all_but_the_facts(home))
-    copy_blobs = shutil.copy2 if own_blobs else os.link
-    return Path(shutil.copytree(home / "blobs", target / "blobs", copy_function=copy_blobs)).parent
-
-
-def _all_but_the_facts(home: Path) -> Callable[[str, list[str]], set[str]]:
-    return lambda folder, _: {"prefect", "blobs"} if Path(folder) == home else set()
+    target.mkdir(parents=True)
+    for path in home.iterdir():
+        copy = os.link if path.name in LINKED else shutil.copy2
+        if path.is_file():
+            copy(path, target / path.name)
+        elif path.name != "prefect":
+            shutil.copytree(path, target / path.name, copy_function=copy)
+    return target
 
 
 def copy_record(home: Path, target: Path) -> Path:

@@ -21,8 +21,6 @@ HOSTILE = "\x1b[2J[red]calendar[/red]"  # clears a screen, marks up
 SHOWN = "\\x1b[2J[red]calendar[/red]"
 DECIDED = "--comment 'better in July'"
 WHY = "--reason calendar"
-# What is neither looked at nor linked by a refused command: it is large, or shared by copies.
-BULK = ("cache",)
 
 Row = tuple[str, int, list[str]]
 
@@ -273,11 +271,11 @@ def named(row: Row) -> str:
 def everything_in(home: Path) -> dict[str, Any]:
     """Return what lies in a home: of each file its size and when it was written.
 
-    Of the blobs, which copies share, only the names; nothing of the bytecode.
+    Of the blobs, whose files copies share, the names alone; of compiled bytecode nothing.
     """
     found: dict[str, Any] = {}
     for place in home.iterdir() if home.exists() else ():
-        for path in (place, *(place.rglob("*") if place.name not in BULK else ())):
+        for path in (place, *(place.rglob("*") if place.name != "cache" else ())):
             facts = path.lstat()
             what = () if place.name == "blobs" else (facts.st_size, facts.st_mtime_ns)
             found[str(path.relative_to(home))] = what
