@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from tests.flows.conftest import Demo, predictions_in, predictions_of
+from tests.flows.conftest import DEMO_LIMIT_S, Demo, predictions_in, predictions_of
 from tests.flows.shared_homes import Shared
 from tests.support.commands import ROOT, run_here
+from tests.support.waiting import stretched
+
+# Whoever comes first runs the demo there, the others wait for it.
+pytestmark = pytest.mark.timeout(stretched(DEMO_LIMIT_S))
 
 MODEL = "flight-delay"
 DAY = "2013-02-01"

@@ -5,9 +5,15 @@ What is expected is counted in the database and the bucket themselves.
 
 import json
 
-from tests.flows.conftest import predictions_in
+import pytest
+
+from tests.flows.conftest import DEMO_LIMIT_S, predictions_in
 from tests.flows.listener import Listener
 from tests.flows.shared_homes import Shared
+from tests.support.waiting import stretched
+
+# Whoever comes first runs the demo there, the others wait for it.
+pytestmark = pytest.mark.timeout(stretched(DEMO_LIMIT_S))
 
 MODEL = "flight-delay"
 DAY = "2013-02-01"
