@@ -29,6 +29,7 @@ GROUP = 150  # rows of a row group: the day has seven in two files
 THREADS = {"task_runner": '"threads"', "workers": "3", "shard_rows": "100"}
 DASK = {"task_runner": '"dask"', "workers": "2", "shard_rows": "100"}
 START_LIMIT_S = 90
+LOOK_S = 0.1  # a look at all processes takes a while
 END_LIMIT_S = 20  # for what a killed command leaves
 
 Prediction = tuple[Any, ...]

@@ -24,6 +24,7 @@ DAYS = (NIGHT, "2013-02-21")
 WEEK = ("--start", DAYS[0], "--end", DAYS[1])
 SINCE = f"flight_date >= date '{NIGHT}' and flight_date < date '2013-03-01'"
 START_LIMIT_S = 60
+LOOK_S = 0.1  # a look at all processes takes a while
 END_LIMIT_S = 20  # for what a killed command leaves; it takes 1 s on two idle cores
 
 
@@ -50,7 +51,7 @@ def test_killed_while_scoring_a_night_and_run_again(
     before = commits_of(home)
     words = ("score", MODEL, "--date", NIGHT)
     process = start_process(home, *words)
-    assert wait_until(lambda: child_of(home), START_LIMIT_S)
+    assert wait_until(lambda: child_of(home), START_LIMIT_S, LOOK_S)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     gone = wait_until(lambda: not processes_of(home), END_LIMIT_S)

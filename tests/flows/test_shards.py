@@ -23,6 +23,7 @@ from tests.flows.field import (
     DAY,
     END_LIMIT_S,
     KEY,
+    LOOK_S,
     MODEL,
     START_LIMIT_S,
     THAT_DAY,
@@ -76,7 +77,7 @@ def test_a_shard_whose_child_dies_fails_the_run_and_readers_see_what_they_saw(
     write_day(home, less=1)  # so that the day is to be scored again
     before = versions_of(home)
     process = start_process(home, *WORDS, settings={"PREFECT_API_URL": server})
-    assert wait_until(lambda: children_of(home), START_LIMIT_S)
+    assert wait_until(lambda: children_of(home), START_LIMIT_S, LOOK_S)
     for pid in children_of(home):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -105,7 +106,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same(
     home = ready(THREADS)
     before = versions_of(home)
     process = start_process(home, *WORDS, settings={"PREFECT_API_URL": server})
-    assert wait_until(lambda: children_of(home), START_LIMIT_S)
+    assert wait_until(lambda: children_of(home), START_LIMIT_S, LOOK_S)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert wait_until(lambda: not processes_of(home), END_LIMIT_S), processes_of(home)

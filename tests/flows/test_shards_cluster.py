@@ -23,6 +23,7 @@ from tests.flows.conftest import (
 from tests.flows.field import (
     DASK,
     END_LIMIT_S,
+    LOOK_S,
     START_LIMIT_S,
     THAT_DAY,
     WORDS,
@@ -65,7 +66,7 @@ def test_a_worker_of_a_cluster_that_is_killed_doubles_no_row(
 ) -> None:
     home = ready(DASK)
     process = start_process(home, *WORDS, settings={"PREFECT_API_URL": server})
-    assert wait_until(lambda: children_of(home), START_LIMIT_S)
+    assert wait_until(lambda: children_of(home), START_LIMIT_S, LOOK_S)
     os.kill(worker_above(children_of(home)[0], process.pid), signal.SIGKILL)
     out, err = process.communicate(timeout=stretched(2 * START_LIMIT_S))
     said = json.loads(out)

@@ -17,6 +17,7 @@ from tests.flows.running import BRISKLY, Factory, running, wait_for
 from tests.support.commands import NOTHING
 from tests.support.waiting import wait_until
 
+LOOK_S = 0.1  # a look at all processes takes a while
 WORK_LIMIT_S = 60  # from a wish to a model at work: a worker's look and the start of a process
 
 
@@ -60,7 +61,7 @@ class Tour:
             found[:] = sorted(processes_with(run))[:1]
             return bool(found and models & set(list_tree(found[0], 200)) and has_begun())
 
-        assert wait_until(at_work, WORK_LIMIT_S), self.tell(run)
+        assert wait_until(at_work, WORK_LIMIT_S, LOOK_S), self.tell(run)
         return found[0]
 
     def last(self, run: str) -> Any:
