@@ -177,3 +177,26 @@ def wait_for(find: Callable[[], T], tell: Callable[[], object] = str) -> T:
 
     assert wait_until(look, RUN_LIMIT_S, ASK_S), tell()
     return found[0]
+
+
+def runs(factory: Factory, flow: str, **parameters: str) -> list[Any]:
+    """Return the runs of a flow with such parameters, oldest first; none that is still to come."""
+    found = factory.ask(
+        "/flow_runs/filter",
+        {
+            "flows": {"name": {"any_": [flow]}},
+            "flow_runs": {"state": {"name": {"not_any_": ["Scheduled"]}}},
+            "sort": "START_TIME_ASC",
+        },
+    )
+    return [run for run in found if parameters.items() <= run["parameters"].items()]
+
+
+def wait_for_end(factory: Factory, flow: str, count: int = 1, **parameters: str) -> Any:
+    """Return the last of ``count`` runs of a flow once they have ended."""
+
+    def ended() -> list[Any]:
+        found = [run for run in runs(factory, flow, **parameters) if run["state_type"] in ENDS]
+        return found if len(found) >= count else []
+
+    return wait_for(ended, lambda: runs(factory, flow))[-1]

@@ -1,12 +1,11 @@
-"""From drift to a challenger at review, and from missing data to a scored night, by nobody's hand.
+"""From drift to a challenger at review, by nobody's hand.
 
 A real server with its automations and a real worker.
 """
 
-import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,22 +14,15 @@ from typing import Any
 import pytest
 
 from flows.up_deploy import ROOT
-from registry.promotions import Wish, promote
-from tasks.example_shift import shift_flights
-from tasks.home import find_home
-from tasks.verification import platform
-from tests.flows.conftest import Demo, approve_challenger, copy_home, query_sqlite
+from tests.flows.conftest import Demo, copy_home, query_sqlite
 from tests.flows.factory import (
     CHALLENGER,
     MODEL,
     PYTHON,
-    ZONE,
-    Owing,
-    move_flights,
     worker_environment,
 )
 from tests.flows.listener import Listener
-from tests.flows.running import ENDS, Factory, running, wait_for, wait_to_hear
+from tests.flows.running import Factory, running, runs, wait_for, wait_for_end, wait_to_hear
 from tests.support.commands import run_here
 from tests.support.ports import next_port
 from tests.support.waiting import stretched
@@ -59,26 +51,16 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a lab of the factory's own."""
-    return Path(shutil.copytree(ROOT / "lab", tmp_path_factory.mktemp("chain") / "lab"))
-
-
-@pytest.fixture(scope="module")
 def factory(
     demo: Demo,
     server: str,
     listener: Listener,
-    lab: Path,
     shared: Path,
     prefect_tables: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Factory]:
     """Return a running factory in which weeks that drift are scored, and nobody looked yet."""
     home = copy_home(demo.home, tmp_path_factory.mktemp("chain") / "home")
-    policy = home / "policy.toml"
-    text = policy.read_text("utf-8")
-    policy.write_text(text.replace("[isolation]", "backdating = true\n\n[isolation]"), "utf-8")
     environment = worker_environment(home, server)
     subprocess.run(
         [PYTHON, "-c", SUMMER],
@@ -87,35 +69,9 @@ def factory(
         check=True,
         timeout=stretched(SUMMER_LIMIT_S),
     )
-    settings = {
-        "PILOTLINE_LAB": str(lab),
-        "PILOTLINE_NOTIFY": f"json://127.0.0.1:{listener.port}",
-    }
+    settings = {"PILOTLINE_NOTIFY": f"json://127.0.0.1:{listener.port}"}
     with running(home, next_port(shared), settings, tables=prefect_tables) as factory:
         yield factory
-
-
-def runs(factory: Factory, flow: str, **parameters: str) -> list[Any]:
-    """Return the runs of a flow with such parameters, oldest first; none that is still to come."""
-    found = factory.ask(
-        "/flow_runs/filter",
-        {
-            "flows": {"name": {"any_": [flow]}},
-            "flow_runs": {"state": {"name": {"not_any_": ["Scheduled"]}}},
-            "sort": "START_TIME_ASC",
-        },
-    )
-    return [run for run in found if parameters.items() <= run["parameters"].items()]
-
-
-def wait_for_end(factory: Factory, flow: str, count: int = 1, **parameters: str) -> Any:
-    """Return the last of ``count`` runs of a flow once they have ended."""
-
-    def ended() -> list[Any]:
-        found = [run for run in runs(factory, flow, **parameters) if run["state_type"] in ENDS]
-        return found if len(found) >= count else []
-
-    return wait_for(ended, lambda: runs(factory, flow))[-1]
 
 
 def tell(factory: Factory, event: str, payload: Any) -> None:
@@ -185,41 +141,6 @@ def refused(factory: Factory, again: Again) -> tuple[Any, list[str]]:
     return wait_for_end(factory, "retrain", until=NEXT.isoformat()), versions(factory.home)
 
 
-@dataclass(frozen=True)
-class Night:
-    """A night that waited for a day's data, and the one that followed its ingestion."""
-
-    first: Any
-    second: Any
-    owed: Sequence[list[str]]  # before the first one, after it, and after the second one
-    missing: str  # the day
-
-
-@pytest.fixture(scope="module")
-def night(factory: Factory, lab: Path, refused: object) -> Night:
-    """Return what became of a champion's first night, whose data came late."""
-    at = datetime.now(UTC)
-    shift_flights(factory.home / "online.db", at.astimezone(ZONE).date())
-    approve_challenger(factory.home)
-    home = find_home({"PILOTLINE_HOME": str(factory.home), "PILOTLINE_LAB": str(lab)}, ROOT)
-    owing = Owing(factory.home, at - timedelta(days=1))
-    with home.open_registry() as registry, registry.write() as session:
-        wish = Wish(owing.since)
-        promote(session, MODEL, CHALLENGER, home.load_policy(), platform(), wish)
-    missing = owing.days()[-1].isoformat()
-    shutil.rmtree(lab / "models" / MODEL)  # a version lives on what was registered with it
-    move_flights(factory.home, missing, "later")
-    owed = [owing.days()]
-    factory.begin("night", MODEL)
-    first = wait_for_end(factory, "night")
-    owed.append(owing.days())
-    move_flights(factory.home, "later", missing)
-    factory.begin("ingest", dataset="flights", start=missing, end=missing)
-    second = wait_for_end(factory, "night", 2)
-    owed.append(owing.days())
-    return Night(first, second, [[str(day) for day in days] for days in owed], missing)
-
-
 def test_drift_brings_a_challenger_to_review(waiting: Waiting) -> None:
     assert waiting.run["state"]["state_details"]["pause_key"].startswith("review-")
     assert waiting.aliases == {"1.0.0": ["champion"], CHALLENGER: [], NEWEST: ["challenger"]}
@@ -272,33 +193,3 @@ def test_an_automation_that_cannot_start_its_run_tells_somebody(
     told = wait_to_hear(listener, "pilotline: an automation failed")
     assert told.startswith("drift was detected: ")
     assert "'until': 'yesterday'" in told
-
-
-def test_a_night_without_data_waits_and_is_done_once_its_day_is_ingested(
-    factory: Factory, night: Night
-) -> None:
-    waiting, done = night.first, night.second
-    assert (waiting["state_type"], waiting["state_name"]) == ("COMPLETED", "waiting for data")
-    # One that became due meanwhile was done in either of them.
-    assert waiting["state"]["message"] in {
-        "; ".join([*scored(days, {night.missing}), f"not ingested yet: {night.missing}"])
-        for days in night.owed[:2]
-    }
-    assert (done["state_name"], done["state"]["message"]) in [
-        ("Completed", *scored(after, {*before} - {night.missing}))
-        for before in night.owed[:2]
-        for after in night.owed[1:]
-    ]
-    assert [run["state_name"] for run in runs(factory, "wake")] == ["Completed"]
-
-
-def scored(days: Sequence[str], without: Set[str]) -> list[str]:
-    """Return what a night says that scored ``days``, nothing where there are none."""
-    said = ", ".join(f"{day} succeeded" for day in days if day not in without)
-    return [said] if said else []
-
-
-def test_a_night_that_is_done_is_watched(factory: Factory, night: Night) -> None:
-    day = night.second["state"]["message"].removesuffix(" succeeded")[-len(night.missing) :]
-    watched = wait_for_end(factory, "monitor", model=MODEL, day=day)
-    assert watched["state_type"] == "COMPLETED"
