@@ -33,6 +33,7 @@ PORT = 4200  # Prefect's own
 START_WAIT_S = 300  # of our own, whose end is noticed at once: 12 s on two idle cores
 ANSWER_WAIT_S = 120  # of a server that somebody else runs
 LOOK_S = 0.5
+HEALTH_S = 10
 MOST_SILENT = 6  # unanswered questions in a row before a server that still runs is ended
 STOP_WORKER_S = 15  # it ends the flows that run
 STOP_SERVER_S = 10
@@ -40,9 +41,8 @@ STOP_SERVER_S = 10
 
 @dataclass(frozen=True)
 class Pace:
-    """How often the factory looks at what, in seconds."""
+    """How often schedules are brought up to date, and dead runs looked for; in seconds."""
 
-    health_s: float = 10
     sync_s: float = 30
     recover_s: float = 5
 
@@ -151,8 +151,8 @@ class Factory:
             for kept in filter(None, (self.server, self.worker)):
                 if happened := kept.look():
                     log.warning("%s", happened)
-            if time.monotonic() - checked > pace.health_s:
-                self._check_health(pace.health_s)
+            if time.monotonic() - checked > HEALTH_S:
+                self._check_health()
                 checked = time.monotonic()
             if time.monotonic() - looked > pace.recover_s:
                 for happened in recovery.look():
@@ -234,11 +234,11 @@ class Factory:
             log.log(FACT, "the server answers again")
             self._away = False
 
-    def _check_health(self, every_s: float) -> None:
+    def _check_health(self) -> None:
         """End a server that runs and does not answer, so that it is started again."""
         self._silent = 0 if self.api.answers() else self._silent + 1
         if self._silent >= MOST_SILENT and self.server is not None and self.server.pid:
-            self._warn(f"the server has not answered for {MOST_SILENT * every_s:.0f} s")
+            self._warn(f"the server has not answered for {MOST_SILENT * HEALTH_S} s")
             self.server.stop(STOP_SERVER_S)
             self._silent = 0
 

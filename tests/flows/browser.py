@@ -1,6 +1,6 @@
 """A person at the Prefect UI: Debian's chromium, driven by Playwright."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,13 @@ class Person:
         self._shots = shots
 
     def decide(
-        self, run: str, shot: str, decision: str, approver: str, code: str, comment: str
+        self,
+        run: str,
+        shot: str,
+        decision: str,
+        approver: str,
+        code: Callable[[], str],
+        comment: str,
     ) -> str:
         """Open the page of a suspended run, read its form, fill it in and send it.
 
@@ -32,7 +38,7 @@ class Person:
             shot: what the picture of the form is called.
             decision: what is typed into the first field, and so on.
             approver: who decides.
-            code: on the device.
+            code: looks at the device, last of all: what it shows holds no longer than a minute.
             comment: why.
 
         Returns:
@@ -46,10 +52,10 @@ class Person:
         for label, text in (
             ("Decision", decision),
             ("Approver", approver),
-            ("One-time code", code),
             ("Comment", comment),
         ):
             self._type(form, label, text)
+        self._type(form, "One-time code", code())
         card = form.locator(".p-modal__footer").locator("..")  # the form covers the whole page
         card.screenshot(path=self._shots / f"{shot}.png")
         form.get_by_role("button", name="Submit").click()

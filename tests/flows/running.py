@@ -37,7 +37,7 @@ UP = (str(COMMAND), "up", "--port")
 BRISK_UP = """
 import sys
 from flows.up import Pace, run_up
-run_up(int(sys.argv[1]), Pace(health_s=2, sync_s=2, recover_s=1))
+run_up(int(sys.argv[1]), Pace(sync_s=2, recover_s=1))
 """
 BRISKLY = (sys.executable, "-c", BRISK_UP)
 
