@@ -16,19 +16,18 @@ from registry.aliases import (
 )
 from registry.errors import AliasError, ConflictError
 from registry.events import append_event, list_events
-from registry.versions import ModelVersion, set_status
+from registry.versions import set_status
+from tests.registry.world import World
 
-Add = Callable[..., ModelVersion]
 
-
-def test_an_alias_that_was_never_set_is_none(session: Session, add_version: Add) -> None:
-    version = add_version(session)
+def test_an_alias_that_was_never_set_is_none(session: Session, world: World) -> None:
+    version = world.enter(session)
     assert get_alias(session, version.model_id, "challenger") is None
     assert aliases_of(session, version) == []
 
 
-def test_an_alias_points_where_it_was_moved_last(session: Session, add_version: Add) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
+def test_an_alias_points_where_it_was_moved_last(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
     event = append_event(session, first.model_id, "noted", {})
     move_alias(session, event, "canary", first, None)
     move_alias(session, event, "canary", second, first.id)
@@ -36,8 +35,8 @@ def test_an_alias_points_where_it_was_moved_last(session: Session, add_version: 
     assert (aliases_of(session, first), aliases_of(session, second)) == ([], ["canary"])
 
 
-def test_an_alias_that_moved_meanwhile_is_a_conflict(session: Session, add_version: Add) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
+def test_an_alias_that_moved_meanwhile_is_a_conflict(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
     event = append_event(session, first.model_id, "noted", {})
     move_alias(session, event, "canary", second, None)
     with pytest.raises(ConflictError, match="Alias 'canary' changed meanwhile: expected version"):
@@ -45,18 +44,16 @@ def test_an_alias_that_moved_meanwhile_is_a_conflict(session: Session, add_versi
     assert aliases_of(session, second) == ["canary"]
 
 
-def test_an_alias_that_was_set_meanwhile_is_a_conflict(session: Session, add_version: Add) -> None:
-    version = add_version(session)
+def test_an_alias_that_was_set_meanwhile_is_a_conflict(session: Session, world: World) -> None:
+    version = world.enter(session)
     event = append_event(session, version.model_id, "noted", {})
     move_alias(session, event, "canary", version, None)
     with pytest.raises(ConflictError, match="expected none yet, found one set meanwhile"):
         move_alias(session, event, "canary", version, None)
 
 
-def test_setting_the_same_challenger_again_changes_nothing(
-    session: Session, add_version: Add
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
+def test_setting_the_same_challenger_again_changes_nothing(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
     for version in (first, first, second):
         set_challenger(session, version, "retrained")
     events = list_events(session, first.model_id, "challenger set")
@@ -65,9 +62,9 @@ def test_setting_the_same_challenger_again_changes_nothing(
 
 
 def test_an_alias_of_ones_own_is_set_moved_and_removed_beside_events(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
+    first, second = world.enter(session, "first"), world.enter(session, "second")
     for version in (first, second, second):
         set_alias(session, "canary", version)
     session.expire_all()
@@ -83,11 +80,9 @@ def test_an_alias_of_ones_own_is_set_moved_and_removed_beside_events(
 
 
 @pytest.mark.parametrize("act", ["set", "remove"])
-def test_champion_is_protected(
-    session: Session, add_version: Add, release: Callable[..., object], act: str
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
+def test_champion_is_protected(session: Session, world: World, act: str) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
     acts: dict[str, Callable[[], None]] = {
         "set": lambda: set_alias(session, "champion", second),
         "remove": lambda: remove_alias(session, first.model_id, "champion"),
@@ -101,33 +96,33 @@ def test_champion_is_protected(
     assert aliases_of(session, first) == ["champion"]
 
 
-def test_an_alias_that_is_none_cannot_be_removed(session: Session, add_version: Add) -> None:
-    version = add_version(session)
+def test_an_alias_that_is_none_cannot_be_removed(session: Session, world: World) -> None:
+    version = world.enter(session)
     with pytest.raises(AliasError, match="Alias 'canary': the model has no such alias"):
         remove_alias(session, version.model_id, "canary")
 
 
 @pytest.mark.parametrize("name", ["", "Canary", "-canary", "a b", "x" * 64, "1.0.0", "\x1b[2J"])
-def test_an_odd_alias_is_refused(session: Session, add_version: Add, name: str) -> None:
-    version = add_version(session)
+def test_an_odd_alias_is_refused(session: Session, world: World, name: str) -> None:
+    version = world.enter(session)
     with pytest.raises(AliasError, match="expected 1 to 63 of a-z, 0-9 and '-'"):
         set_alias(session, name, version)
 
 
 @pytest.mark.parametrize("status", ["revoked", "archived"])
 def test_an_alias_does_not_point_at_what_is_out_of_use(
-    session: Session, add_version: Add, status: str
+    session: Session, world: World, status: str
 ) -> None:
-    version = add_version(session)
+    version = world.enter(session)
     set_status(session, version, status, {})
     with pytest.raises(AliasError, match=f"version 1.0.0 is {status}. Point at another one."):
         set_alias(session, "canary", version)
 
 
 def test_an_alias_is_dropped_only_from_the_version_it_points_at(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
+    first, second = world.enter(session, "first"), world.enter(session, "second")
     set_alias(session, "canary", first)
     drop_alias(session, "canary", second)
     assert aliases_of(session, first) == ["canary"]

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import struct
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,15 +28,12 @@ from registry.approvers import (
 )
 from registry.errors import ApprovalError, ApproverError, WrongCodeError
 from registry.events import list_events
-from registry.policy import Policy
 from registry.vault import Vault, make_key
-from registry.versions import ModelVersion
+from tests.registry.world import World
 
 REVIEWER = "reviewer@example.org"
 OPERATIONS = "operations@example.org"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)  # a time step begins here: 30 s divide an hour
-
-Add = Callable[..., ModelVersion]
 
 
 @pytest.fixture
@@ -265,11 +261,11 @@ def test_one_who_guesses_does_not_lock_the_others(
 
 
 def test_a_refused_decision_does_not_use_up_the_code(
-    registry: Registry, vault: Vault, secret: str, add_version: Add, policy: Policy
+    registry: Registry, vault: Vault, secret: str, world: World
 ) -> None:
     with registry.write() as session:
-        add_version(session)
-    strict = replace(policy, identity="totp")
+        world.enter(session)
+    strict = replace(world.policy, identity="totp")
 
     def decided(gate: str) -> Approval:
         said = Decision(gate, "approve", REVIEWER, "read the evidence", "totp")
@@ -290,12 +286,12 @@ def test_a_refused_decision_does_not_use_up_the_code(
 
 
 def test_a_claimed_name_is_less_than_a_policy_with_codes_asks(
-    session: Session, add_version: Add, policy: Policy
+    session: Session, world: World
 ) -> None:
-    add_version(session)
+    world.enter(session)
     said = Decision("review", "approve", REVIEWER, "")
     with pytest.raises(ApprovalError) as refused:
-        decide(session, "flight-delay", "1.0.0", said, replace(policy, identity="totp"))
+        decide(session, "flight-delay", "1.0.0", said, replace(world.policy, identity="totp"))
     assert str(refused.value).endswith(
         "identity 'claimed' is less than the policy's 'totp'. "
         "Give the one-time code with --code; 'pilotline approvers add' enrols a device."
@@ -303,25 +299,25 @@ def test_a_claimed_name_is_less_than_a_policy_with_codes_asks(
 
 
 def test_a_removed_approver_stops_what_is_not_promoted_even_when_enrolled_again(
-    registry: Registry, vault: Vault, secret: str, add_version: Add, policy: Policy
+    registry: Registry, vault: Vault, secret: str, world: World
 ) -> None:
     with registry.write() as session:
-        version = add_version(session)
+        version = world.enter(session)
         said = Decision("review", "approve", REVIEWER, "", "totp")
-        decide(session, "flight-delay", "1.0.0", said, policy)
-        assert live_approval(session, version, "review", policy) is not None
+        decide(session, "flight-delay", "1.0.0", said, world.policy)
+        assert live_approval(session, version, "review", world.policy) is not None
     by = Presence(REVIEWER, code(secret, NOON), NOON)
     other = pyotp.parse_uri(enrol(registry, vault, OPERATIONS, by)).secret
     remove_approver(registry, vault, REVIEWER, Presence(OPERATIONS, code(other, NOON), NOON))
     with registry.read() as session:
         assert enrolled_since(session, REVIEWER) is None
-        assert live_approval(session, version, "review", policy) is None
+        assert live_approval(session, version, "review", world.policy) is None
         assert list_events(session, None)[-1].facts() == {"approver": REVIEWER, "by": OPERATIONS}
     later = NOON + timedelta(minutes=1)
     enrol(registry, vault, REVIEWER, Presence(OPERATIONS, code(other, later), later))
     with registry.read() as session:
         assert enrolled_since(session, REVIEWER) is not None
-        assert live_approval(session, version, "review", policy) is None
+        assert live_approval(session, version, "review", world.policy) is None
 
 
 def test_nobody_can_act_as_somebody_who_is_not_enrolled(

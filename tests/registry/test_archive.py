@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,6 @@ NAME = f"blobs/{DIGEST[:2]}/{DIGEST}"
 INDEX = ("export.json", b"{}")
 
 Member = tuple[str, bytes] | tarfile.TarInfo
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Registry]:
-    """Return an empty registry."""
-    with Registry(f"sqlite:///{tmp_path / 'target.db'}", tmp_path / "target-blobs") as opened:
-        yield opened
 
 
 def _tar(*members: Member) -> bytes:

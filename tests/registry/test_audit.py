@@ -26,10 +26,8 @@ from registry.events import Event, append_event
 from registry.ingests import Ingest, record_ingest
 from registry.metrics import Metric
 from registry.promotions import rollback
-from registry.registration import Registration, register
-from registry.reigns import Reign
+from registry.registration import register
 from registry.runs import (
-    Claim,
     Ending,
     InputRead,
     Run,
@@ -42,36 +40,40 @@ from registry.runs import (
 from registry.statuses import retire
 from registry.verifications import Verification
 from registry.versions import ModelVersion, TrainingPartition, VersionStatus, get_version
+from tests.registry.lived import relive
 from tests.registry.meddling import rewrite, unguarded
+from tests.registry.world import World
 
 SCRIPT = Path(package).parents[1] / "docs" / "reference" / "verify_chain.py"
 NAME = "flight-delay"
-Make = Callable[..., Registration]
-Release = Callable[[Session, ModelVersion], Reign]
-Tamper = Callable[[Session, Executable], None]
 
 
-@pytest.fixture
-def lived(registry: Registry, registration: Make, release: Release, claim: Claim) -> Registry:
-    """Return a registry in which everything that leaves state behind has happened."""
-    first, _ = register(registry, registration("first"))
-    second, _ = register(registry, registration("second"))
-    third, _ = register(registry, registration("third"))
+def leave_all_traces(registry: Registry) -> None:
+    """Let everything happen that leaves state behind."""
+    world = World()
+    first, _ = register(registry, world.registration("first"))
+    second, _ = register(registry, world.registration("second"))
+    third, _ = register(registry, world.registration("third"))
     with registry.write() as session:
         registry.blobs.put(b"{}")  # the report that the fixture's verifications name
         add_consumer(session, NAME, NewConsumer("pricing", "pricing@example.org", ">=1"))
         for version in (first, second):
-            release(session, version)
+            world.release(session, version)
         joined = InputRead("weather", date(2012, 12, 31), "e" * 64, 7)
-        run = claim_partition(session, second, claim, [joined])
+        run = claim_partition(session, second, world.claim, [joined])
         end_run(session, run, Ending("succeeded", 842, table_version=1))
-        late = claim_partition(session, second, replace(claim, date=date(2013, 1, 2)))
+        late = claim_partition(session, second, replace(world.claim, date=date(2013, 1, 2)))
         end_run(session, late, Ending("failed", reason="it raised"))
         set_challenger(session, third, "retrained")
         set_alias(session, "candidate", third)
         rollback(session, NAME, "wrong by a factor", "operations", "claimed")
         retire(session, NAME, second.number, "deprecated", "wrong", "operations", "claimed")
-    return registry
+
+
+@pytest.fixture
+def lived(registry: Registry, shared: Path) -> Registry:
+    """Return a registry in which everything that leaves state behind has happened."""
+    return relive(registry, shared, leave_all_traces)
 
 
 def test_a_lived_in_registry_is_sound(lived: Registry) -> None:
@@ -217,11 +219,11 @@ TAMPERINGS: dict[str, tuple[Callable[[Session], Executable], str]] = {
 
 @pytest.mark.parametrize("what", TAMPERINGS)
 def test_what_was_changed_behind_its_back_is_named(
-    lived: Registry, tamper: Tamper, what: str
+    lived: Registry, world: World, what: str
 ) -> None:
     statement, named = TAMPERINGS[what]
     with lived.write() as session:
-        tamper(session, statement(session))
+        world.tamper(session, statement(session))
     with pytest.raises(AuditError, match=named):
         audit(lived)
 
@@ -262,19 +264,19 @@ EARLY: dict[str, tuple[Executable, str]] = {
 
 @pytest.mark.parametrize("what", EARLY)
 def test_what_an_early_event_does_not_hold_is_compared_with_the_files(
-    lived: Registry, tamper: Tamper, what: str
+    lived: Registry, world: World, what: str
 ) -> None:
     rewrite(lived, forget_newer_facts)
     audit(lived)
     statement, named = EARLY[what]
     with lived.write() as session:
-        tamper(session, statement)
+        world.tamper(session, statement)
     with pytest.raises(AuditError, match=named):
         audit(lived)
 
 
 def test_a_distance_that_was_called_drift_is_still_the_one_on_record(
-    lived: Registry, tamper: Tamper
+    lived: Registry, world: World
 ) -> None:
     judged = {"column": "dest", "distance": "jensen_shannon", "value": 0.125}
     window = {"start": "2013-01-01", "end": "2013-01-07", "judgements": [judged]}
@@ -296,21 +298,21 @@ def test_a_distance_that_was_called_drift_is_still_the_one_on_record(
         append_event(session, version.model_id, "drift detected", body)
     audit(lived)
     with lived.write() as session:
-        tamper(session, update(Metric).where(Metric.kind == "drift").values(value=0.01))
+        world.tamper(session, update(Metric).where(Metric.kind == "drift").values(value=0.01))
     with pytest.raises(AuditError, match=r"Metric dest\.jensen_shannon of 1\.0\.0, 2013-01-01"):
         audit(lived)
 
 
-def test_a_deleted_event_is_named(lived: Registry, tamper: Tamper) -> None:
+def test_a_deleted_event_is_named(lived: Registry, world: World) -> None:
     with lived.write() as session:
         # An event that nothing refers to: a run's.
         seq = session.scalars(select(Event.seq).where(Event.kind == "run failed")).one()
-        tamper(session, delete(Event).where(Event.seq == seq))
+        world.tamper(session, delete(Event).where(Event.seq == seq))
     with pytest.raises(AuditError, match=f"Event {seq}"):
         audit(lived)
 
 
-def test_a_cut_tail_is_found_with_a_head_kept_elsewhere(lived: Registry, tamper: Tamper) -> None:
+def test_a_cut_tail_is_found_with_a_head_kept_elsewhere(lived: Registry, world: World) -> None:
     with lived.write() as session:
         # An alias that was set and removed again leaves no trace but this.
         remove_alias(session, get_version(session, NAME, "3.0.0").model_id, "candidate")
@@ -318,8 +320,8 @@ def test_a_cut_tail_is_found_with_a_head_kept_elsewhere(lived: Registry, tamper:
     with lived.read() as session:
         head = list_heads(session)[0]
     with lived.write() as session:
-        tamper(session, text("DELETE FROM alias WHERE name = 'candidate'"))
-        tamper(session, delete(Event).where(Event.seq == head.seq))
+        world.tamper(session, text("DELETE FROM alias WHERE name = 'candidate'"))
+        world.tamper(session, delete(Event).where(Event.seq == head.seq))
     audit(lived)  # nothing is left to contradict the shorter chain
     with pytest.raises(AuditError, match="events were cut or rewritten"):
         audit(lived, head.hash)

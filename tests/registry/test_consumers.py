@@ -1,7 +1,5 @@
 """Consumers: who is told, how to reach them, which versions they can take."""
 
-from collections.abc import Callable
-
 import pytest
 from sqlalchemy.orm import Session
 
@@ -15,16 +13,15 @@ from registry.consumers import (
 )
 from registry.errors import ConsumerError, UnknownModelError
 from registry.events import latest_event, list_events
-from registry.versions import ModelVersion
+from tests.registry.world import World
 
-Add = Callable[..., ModelVersion]
 DESK = NewConsumer("gate desk", "gate@example.org", "~=1.2")
 
 
 @pytest.fixture
-def model_id(session: Session, add_version: Add) -> int:
+def model_id(session: Session, world: World) -> int:
     """Return a model without consumers."""
-    return add_version(session).model_id
+    return world.enter(session).model_id
 
 
 def test_a_consumer_is_added_beside_its_event(session: Session, model_id: int) -> None:

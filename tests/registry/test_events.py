@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -21,8 +20,7 @@ from registry.events import (
     list_events,
 )
 from registry.models import ModelFacts, put_model
-
-Tamper = Callable[[Session, Executable], None]
+from tests.registry.world import World
 
 
 @pytest.fixture
@@ -93,20 +91,20 @@ def test_the_hash_is_the_sha_256_of_all_facts(session: Session, model_id: int) -
     ids=lambda edit: next(iter(edit)),
 )
 def test_an_edited_event_is_found(
-    session: Session, model_id: int, edit: dict[str, object], tamper: Tamper
+    session: Session, model_id: int, edit: dict[str, object], world: World
 ) -> None:
-    tamper(session, update(Event).where(Event.seq == 3).values(**edit))
+    world.tamper(session, update(Event).where(Event.seq == 3).values(**edit))
     assert first_broken_event(session, model_id) == 3
 
 
-def test_a_deleted_event_is_found(session: Session, model_id: int, tamper: Tamper) -> None:
-    tamper(session, delete(Event).where(Event.seq == 2))
+def test_a_deleted_event_is_found(session: Session, model_id: int, world: World) -> None:
+    world.tamper(session, delete(Event).where(Event.seq == 2))
     assert first_broken_event(session, model_id) == 2
 
 
-def test_two_swapped_events_are_found(session: Session, model_id: int, tamper: Tamper) -> None:
+def test_two_swapped_events_are_found(session: Session, model_id: int, world: World) -> None:
     for before, after in ((2, 20), (3, 2), (20, 3)):
-        tamper(session, update(Event).where(Event.seq == before).values(seq=after))
+        world.tamper(session, update(Event).where(Event.seq == before).values(seq=after))
     assert first_broken_event(session, model_id) == 2
 
 

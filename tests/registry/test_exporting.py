@@ -2,7 +2,6 @@
 
 import json
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,19 +9,17 @@ import pytest
 from registry import Registry
 from registry.errors import MissingBlobError, StoreError, UnknownModelError
 from registry.exporting import export_model
-from registry.registration import Registration, register
-from registry.reigns import Reign
+from registry.registration import register
 from registry.versions import ModelVersion
+from tests.registry.world import World
 
 NAME = "flight-delay"
 
-Release = Callable[..., Reign]
-
 
 @pytest.fixture
-def version(registry: Registry, registration: Callable[..., Registration]) -> ModelVersion:
+def version(registry: Registry, world: World) -> ModelVersion:
     """Return a stored version of six files."""
-    return register(registry, registration())[0]
+    return register(registry, world.registration())[0]
 
 
 def test_a_folder_holds_the_rows_and_every_blob_under_its_digest(
@@ -50,10 +47,10 @@ def test_the_same_registry_gives_the_same_bytes(
 
 
 def test_no_database_id_is_in_the_rows(
-    registry: Registry, version: ModelVersion, release: Release, tmp_path: Path
+    registry: Registry, version: ModelVersion, world: World, tmp_path: Path
 ) -> None:
     with registry.write() as session:
-        release(session, version)
+        world.release(session, version)
     export_model(registry, NAME, tmp_path / "out")
     index = json.loads((tmp_path / "out" / "export.json").read_bytes())
     keys = {key for rows in index.values() if isinstance(rows, list) for r in rows for key in r}

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,10 @@ from registry.events import first_broken_event, list_events
 from registry.failpoints import NAMES, VARIABLE
 from registry.models import get_model
 from registry.outbox import list_messages
-from registry.reigns import Reign, reigns
+from registry.reigns import reigns
 from registry.resolution import champion
-from registry.versions import ModelVersion
+from tests.registry.world import World
 
-Add = Callable[..., ModelVersion]
 ROOT = Path(package).parents[1]  # where the process finds our packages
 PROMOTE = """
 import sys
@@ -60,19 +58,13 @@ def run_promotion(database: str, folder: Path, failpoint: str = "") -> int:
 
 @pytest.mark.parametrize("name", ["", *(name for name in NAMES if name.startswith("promote: "))])
 def test_a_promotion_killed_anywhere_and_run_again_is_as_one_undisturbed(
-    registry: Registry,
-    database: str,
-    tmp_path: Path,
-    add_version: Add,
-    release: Callable[..., Reign],
-    approve: Callable[..., None],
-    name: str,
+    registry: Registry, database: str, tmp_path: Path, world: World, name: str
 ) -> None:
     with registry.write() as session:
-        first, second = add_version(session, "first"), add_version(session, "second")
-        release(session, first)
+        first, second = world.enter(session, "first"), world.enter(session, "second")
+        world.release(session, first)
         add_consumer(session, "flight-delay", NewConsumer("crew", "crew@example.org"))
-        approve(session, second)
+        world.approve(session, second)
     if name:
         assert run_promotion(database, tmp_path, name) == -signal.SIGKILL
         with registry.read() as session:

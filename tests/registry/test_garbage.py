@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from registry.blobs_folder import FolderBlobs
 from registry.errors import AuditError
 from registry.garbage import collect_garbage
 from registry.ingests import Ingest, record_ingest
-from registry.registration import Registration, register
+from registry.registration import register
 from registry.wheels import Wheel, put_wheel
+from tests.registry.world import World
 
 DAY = timedelta(days=1)
-Make = Callable[..., Registration]
 
 
 def age_blobs(registry: Registry, hours: float) -> None:
@@ -29,10 +29,8 @@ def age_blobs(registry: Registry, hours: float) -> None:
         os.utime(path, (moment, moment))
 
 
-def test_what_nothing_names_goes_after_the_grace_time(
-    registry: Registry, registration: Make
-) -> None:
-    new = registration()
+def test_what_nothing_names_goes_after_the_grace_time(registry: Registry, world: World) -> None:
+    new = world.registration()
     version, _ = register(registry, new)
     stray = registry.blobs.put(b"nobody names this")
     age_blobs(registry, 25)
@@ -97,8 +95,8 @@ def test_the_profiles_of_ingested_days_stay_those_of_before_too(registry: Regist
     assert (done.removed, done.kept) == ([], 2)
 
 
-def test_a_damaged_manifest_stops_it(registry: Registry, registration: Make) -> None:
-    version, _ = register(registry, registration())
+def test_a_damaged_manifest_stops_it(registry: Registry, world: World) -> None:
+    version, _ = register(registry, world.registration())
     stray = registry.blobs.put(b"nobody names this")
     age_blobs(registry, 25)
     registry.blobs.delete(version.digest)

@@ -1,33 +1,47 @@
 """What a chain may say: what the registry writes passes, what it never would does not."""
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
 
+from registry import Registry
 from registry.errors import AuditError
 from registry.events import append_event, list_events
 from registry.grammar import check_grammar
-from registry.policy import Policy
 from registry.promotions import rollback
-from registry.reigns import Reign
 from registry.splits import Said, parse_share, set_split, stop_split
-from registry.versions import ModelVersion
+from registry.versions import ModelVersion, get_version
+from tests.registry.databases import on_sqlite
+from tests.registry.lived import relive
+from tests.registry.world import World
 
+# The grammar is checked in Python, over events as they were read.
+pytestmark = on_sqlite
 NAME = "flight-delay"
-Add = Callable[..., ModelVersion]
-Release = Callable[[Session, ModelVersion], Reign]
+
+
+def come_back(registry: Registry) -> None:
+    """Let a champion come back by rollback."""
+    world = World()
+    with registry.write() as session:
+        first, second = world.enter(session, "first"), world.enter(session, "second")
+        world.release(session, first)
+        world.release(session, second)
+        rollback(session, NAME, "wrong by a factor", "operations", "claimed")
 
 
 @pytest.fixture
-def released(session: Session, add_version: Add, release: Release) -> ModelVersion:
-    """Return a champion that came back by rollback."""
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    release(session, second)
-    rollback(session, NAME, "wrong by a factor", "operations", "claimed")
-    return first
+def registry(registry: Registry, shared: Path) -> Registry:
+    """Return a registry with a champion that came back by rollback."""
+    return relive(registry, shared, come_back)
+
+
+@pytest.fixture
+def released(session: Session) -> ModelVersion:
+    """Return the champion."""
+    return get_version(session, NAME, "1.0.0")
 
 
 def check(session: Session, version: ModelVersion) -> None:
@@ -81,23 +95,17 @@ def test_a_rollback_stands_on_the_evidence_of_the_promotion(
 
 
 @pytest.fixture
-def shared(
-    session: Session,
-    released: ModelVersion,
-    add_version: Add,
-    approve: Callable[..., None],
-    policy: Policy,
-) -> dict[str, Any]:
+def was_split(session: Session, released: ModelVersion, world: World) -> dict[str, Any]:
     """Return what the event of a split says that gave 3.0.0 rows, until it was stopped."""
-    approve(session, add_version(session, "third"))
+    world.approve(session, world.enter(session, "third"))
     said = Said("operations@example.org", "claimed", "a look")
-    set_split(session, NAME, "3.0.0", parse_share("0.1"), policy, "linux x86_64", said)
+    set_split(session, NAME, "3.0.0", parse_share("0.1"), world.policy, "linux x86_64", said)
     stop_split(session, NAME, said)
     return list_events(session, released.model_id, "split set")[-1].facts()
 
 
 def test_a_split_that_was_set_and_stopped_passes(
-    session: Session, released: ModelVersion, shared: dict[str, Any]
+    session: Session, released: ModelVersion, was_split: dict[str, Any]
 ) -> None:
     check(session, released)
 
@@ -117,29 +125,29 @@ def test_a_split_that_was_set_and_stopped_passes(
 def test_a_split_that_the_registry_never_sets_is_named(
     session: Session,
     released: ModelVersion,
-    shared: dict[str, Any],
+    was_split: dict[str, Any],
     changes: dict[str, Any],
     told: str,
 ) -> None:
-    event = append_event(session, released.model_id, "split set", shared | changes)
+    event = append_event(session, released.model_id, "split set", was_split | changes)
     with pytest.raises(AuditError, match=rf"^Event {event.seq} of 'flight-delay': .*{told}"):
         check(session, released)
 
 
 def test_no_split_stands_on_another_version_s_approvals(
-    session: Session, released: ModelVersion, shared: dict[str, Any]
+    session: Session, released: ModelVersion, was_split: dict[str, Any]
 ) -> None:
     theirs = list_events(session, released.model_id, "promoted")[0].facts()["approvals"]
-    append_event(session, released.model_id, "split set", {**shared, "approvals": theirs})
+    append_event(session, released.model_id, "split set", {**was_split, "approvals": theirs})
     with pytest.raises(AuditError, match=r"'review' of 3\.0\.0 was not approved by 'reviewer@"):
         check(session, released)
 
 
 def test_no_split_is_set_for_a_version_out_of_use(
-    session: Session, released: ModelVersion, shared: dict[str, Any]
+    session: Session, released: ModelVersion, was_split: dict[str, Any]
 ) -> None:
     facts = {"version": "3.0.0", "reason": "wrong", "by": "x", "identity": "claimed"}
     append_event(session, released.model_id, "revoked", {**facts, "partitions": []})
-    append_event(session, released.model_id, "split set", shared)
+    append_event(session, released.model_id, "split set", was_split)
     with pytest.raises(AuditError, match=r"expected an approved version, 3\.0\.0 is revoked"):
         check(session, released)

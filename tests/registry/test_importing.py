@@ -27,11 +27,10 @@ from registry.importing import import_model
 from registry.manifest import decode_manifest
 from registry.models import get_model
 from registry.numbering import Release as Released
-from registry.registration import Registration, register
-from registry.reigns import Reign, reigns
+from registry.registration import register
+from registry.reigns import reigns
 from registry.resolution import champion
 from registry.runs import (
-    Claim,
     Ending,
     InputRead,
     claim_partition,
@@ -42,12 +41,12 @@ from registry.runs import (
     visible_runs,
 )
 from registry.versions import get_version
+from tests.registry.lived import relive
+from tests.registry.world import World
+from tests.support.once import made_once
 
 NAME = "flight-delay"
 DAY = date(2013, 1, 1)
-
-Make = Callable[..., Registration]
-Release = Callable[..., Reign]
 
 
 @pytest.fixture
@@ -58,39 +57,43 @@ def source(tmp_path: Path, empty_database: Path) -> Iterator[Registry]:
         yield opened
 
 
-@pytest.fixture
-def lived(source: Registry, registration: Make, release: Release, claim: Claim) -> Registry:
-    """Return a registry whose model was released, scored, retrained and given a consumer."""
-    first = register(source, registration())[0]
+def work(source: Registry) -> None:
+    """Release, score and retrain a model, and give it a consumer."""
+    world = World()
+    first = register(source, world.registration())[0]
     with source.write() as session:
-        release(session, first)
+        world.release(session, first)
         add_consumer(session, NAME, NewConsumer("planners", "ops@example.org", ">=1"))
         for _ in range(3):  # the last has the highest epoch
             joined = InputRead("predictions/no-show", date(2012, 12, 31), "e" * 64, 7)
-            run = claim_partition(session, first, claim, [joined])
+            run = claim_partition(session, first, world.claim, [joined])
             profile = source.blobs.put(b"a profile")
             end_run(session, run, Ending("succeeded", 842, profile_digest=profile, table_version=0))
         record_teardown(session, run, 0.5, True)
     manifest = decode_manifest(source.blobs.get(first.digest))
-    parent = (first, Released(manifest, registration().contract))
-    second = register(source, registration("second", parent=parent, notes="Second."))[0]
+    parent = (first, Released(manifest, world.registration().contract))
+    second = register(source, world.registration("second", parent=parent, notes="Second."))[0]
     with source.write() as session:
         set_challenger(session, second, "newer")
-    return source
 
 
 @pytest.fixture
-def folder(lived: Registry, tmp_path: Path) -> Path:
+def lived(source: Registry, shared: Path) -> Registry:
+    """Return a registry whose model was released, scored, retrained and given a consumer."""
+    return relive(source, shared, work)
+
+
+@pytest.fixture
+def folder(shared: Path, empty_database: Path, tmp_path: Path) -> Path:
     """Return an export of the model that lived."""
-    return export_model(lived, NAME, tmp_path / "out").path
 
+    def export(folder: Path) -> None:
+        shutil.copy(empty_database, folder / "source.db")
+        with Registry(f"sqlite:///{folder / 'source.db'}", folder / "blobs") as source:
+            export_model(relive(source, shared, work), NAME, folder / "out")
 
-@pytest.fixture
-def target(tmp_path: Path, empty_database: Path) -> Iterator[Registry]:
-    """Return an empty registry, of one kind only."""
-    shutil.copy(empty_database, tmp_path / "target.db")
-    with Registry(f"sqlite:///{tmp_path / 'target.db'}", tmp_path / "target-blobs") as opened:
-        yield opened
+    made = made_once(shared, "test_importing-export", export)
+    return Path(shutil.copytree(made / "out", tmp_path / "out"))
 
 
 @pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz"])
@@ -142,14 +145,14 @@ def test_an_imported_model_can_be_moved_on(
 
 
 def test_runs_come_as_history_and_no_partition_shows_one(
-    folder: Path, registry: Registry, claim: Claim
+    folder: Path, registry: Registry, world: World
 ) -> None:
     import_model(registry, folder)
     with registry.write() as session:
         version = champion(session, NAME)
         assert len(list_runs(session, version)) == 3
         assert visible_runs(session, version.model_id, "production", DAY, DAY) == {}
-        run = claim_partition(session, version, claim)
+        run = claim_partition(session, version, world.claim)
         end_run(session, run, Ending("succeeded", 842, table_version=0))
         assert visible_runs(session, version.model_id, "production", DAY, DAY) == {DAY: run}
         check_model(session, version.model_id, NAME)
@@ -164,9 +167,9 @@ def test_the_same_export_twice_changes_nothing(folder: Path, target: Registry) -
 
 @pytest.mark.parametrize("events", [0, 50])  # fewer than the export has, or more
 def test_another_history_of_the_same_name_is_refused(
-    folder: Path, target: Registry, registration: Make, events: int
+    folder: Path, target: Registry, world: World, events: int
 ) -> None:
-    version, _ = register(target, registration("mine"))
+    version, _ = register(target, world.registration("mine"))
     with target.write() as session:
         for number in range(events):
             append_event(session, version.model_id, "noted", {"number": number})
@@ -208,11 +211,11 @@ class _Marker:
 
 
 def test_a_pickle_is_moved_and_never_loaded(
-    source: Registry, target: Registry, registration: Make, tmp_path: Path
+    source: Registry, target: Registry, world: World, tmp_path: Path
 ) -> None:
     marker = tmp_path / "marker"
     data = pickle.dumps(_Marker(marker))
-    new = registration()
+    new = world.registration()
     contents = {**new.contents, "artifact/model.pkl": ("model", data)}
     register(source, replace(new, contents=contents))
     import_model(target, export_model(source, NAME, tmp_path / "moved").path)
@@ -480,14 +483,14 @@ def test_rewriting_a_chain_as_it_was_changes_nothing(folder: Path, target: Regis
 def test_a_version_without_what_every_command_reads_is_refused_whole(
     source: Registry,
     target: Registry,
-    registration: Make,
+    world: World,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     path: str,
     data: bytes | None,
     told: str,
 ) -> None:
-    new = registration()
+    new = world.registration()
     contents = dict(new.contents)
     role, _ = contents.pop(path)
     if data is not None:
@@ -557,9 +560,9 @@ def test_a_blob_that_a_manifest_names_must_be_there(folder: Path, target: Regist
 
 @pytest.mark.parametrize("path", ["../model.py", "/model.py", "a//b", "a/./b", "a\\b"])
 def test_a_manifest_that_names_an_odd_path_is_refused_whole(
-    source: Registry, target: Registry, registration: Make, tmp_path: Path, path: str
+    source: Registry, target: Registry, world: World, tmp_path: Path, path: str
 ) -> None:
-    new = registration()
+    new = world.registration()
     register(source, replace(new, contents={path: ("model", b"x")}))
     _refused(target, export_model(source, NAME, tmp_path / "out").path, "no file of a version")
 
@@ -596,9 +599,9 @@ def test_what_a_run_joined_moves_with_it(lived: Registry, target: Registry, fold
 
 
 def test_an_export_of_before_runs_joined_anything_is_taken(
-    source: Registry, target: Registry, registration: Make, tmp_path: Path
+    source: Registry, target: Registry, world: World, tmp_path: Path
 ) -> None:
-    register(source, registration())
+    register(source, world.registration())
     written = export_model(source, NAME, tmp_path / "early").path
     index = json.loads((written / "export.json").read_text())
     assert index.pop("run_inputs") == []

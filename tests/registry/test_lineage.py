@@ -1,12 +1,11 @@
 """Lineage: what came before and after, by exact digests, in as many queries however long it is."""
 
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import Executable, event, insert, update
+from sqlalchemy import event, insert, update
 from sqlalchemy.orm import Session
 
 from registry import Registry
@@ -23,10 +22,10 @@ from registry.lineage import (
     versions_lineage,
 )
 from registry.runs import Claim, Ending, Run, RunOutcome, ScoredPartition, claim_partition, end_run
-from registry.versions import Learned, ModelVersion, NewVersion, enter_version
+from registry.versions import Learned, ModelVersion, enter_version
+from tests.registry.world import World
 
 DAY, NEXT = date(2013, 1, 1), date(2013, 1, 2)
-Add = Callable[..., ModelVersion]
 SUCCESS = Ending("succeeded", 842, table_version=7)
 
 
@@ -53,19 +52,19 @@ def known(lineage: Lineage, version: ModelVersion) -> tuple[list[str], list[str]
     return before, [relative.row.number for relative in lineage.descendants(subject)]
 
 
-def chain(session: Session, add_version: Add, length: int) -> list[ModelVersion]:
+def chain(session: Session, world: World, length: int) -> list[ModelVersion]:
     """Enter versions that descend from each other."""
-    versions = [add_version(session, "0")]
+    versions = [world.enter(session, "0")]
     for n in range(1, length):
-        versions.append(add_version(session, str(n), parent=versions[-1], part="minor"))
+        versions.append(world.enter(session, str(n), parent=versions[-1], part="minor"))
     return versions
 
 
 def test_a_version_has_its_parents_up_to_the_first_and_all_that_descend_from_it(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
-    first, second, third = chain(session, add_version, 3)
-    fourth = add_version(session, "side", parent=second, part="patch")
+    first, second, third = chain(session, world, 3)
+    fourth = world.enter(session, "side", parent=second, part="patch")
     lineage = versions_lineage(session, [second])
     assert known(lineage, second) == (["1.0.0"], [fourth.number, third.number])
     assert (fourth.number, third.number) == ("1.1.1", "1.2.0")
@@ -76,10 +75,10 @@ def test_a_version_has_its_parents_up_to_the_first_and_all_that_descend_from_it(
 
 
 def test_a_parent_that_was_made_its_own_grandchild_ends_the_walk(
-    session: Session, add_version: Add, tamper: Callable[[Session, Executable], None]
+    session: Session, world: World
 ) -> None:
-    first, _, third = chain(session, add_version, 3)
-    tamper(
+    first, _, third = chain(session, world, 3)
+    world.tamper(
         session,
         update(ModelVersion).where(ModelVersion.id == first.id).values(parent_id=third.id),
     )
@@ -89,10 +88,10 @@ def test_a_parent_that_was_made_its_own_grandchild_ends_the_walk(
 
 
 def test_a_version_comes_with_its_own_runs_and_whose_rows_are_seen(
-    session: Session, add_version: Add, claim: Claim
+    session: Session, world: World
 ) -> None:
-    first, second = chain(session, add_version, 2)
-    runs = [claim_partition(session, version, claim) for version in (first, second, first)]
+    first, second = chain(session, world, 2)
+    runs = [claim_partition(session, version, world.claim) for version in (first, second, first)]
     for run in runs[:2]:
         end_run(session, run, SUCCESS)
     end_run(session, runs[2], Ending("failed", reason="out of memory"))
@@ -105,11 +104,11 @@ def test_a_version_comes_with_its_own_runs_and_whose_rows_are_seen(
 
 
 def test_a_run_has_its_version_and_rows_before_it_and_nothing_of_later_versions(
-    session: Session, add_version: Add, claim: Claim
+    session: Session, world: World
 ) -> None:
-    first, second, _ = chain(session, add_version, 3)
+    first, second, _ = chain(session, world, 3)
     ingest(session, "d" * 64)
-    run = claim_partition(session, second, claim)
+    run = claim_partition(session, second, world.claim)
     end_run(session, run, SUCCESS)
     lineage = run_lineage(session, run)
     assert isinstance(lineage.subject, KnownRun)
@@ -121,10 +120,10 @@ def test_a_run_has_its_version_and_rows_before_it_and_nothing_of_later_versions(
 
 
 def test_a_run_of_a_split_is_in_the_lineage_of_both_versions_and_of_its_rows(
-    session: Session, add_version: Add, claim: Claim
+    session: Session, world: World
 ) -> None:
-    first, second, third = chain(session, add_version, 3)
-    run = claim_partition(session, first, replace(claim, challenger_id=third.id, share="0.1"))
+    first, second, third = chain(session, world, 3)
+    run = claim_partition(session, first, replace(world.claim, challenger_id=third.id, share="0.1"))
     end_run(session, run, SUCCESS)
     for version in (first, third):
         lineage = versions_lineage(session, [version])
@@ -137,17 +136,17 @@ def test_a_run_of_a_split_is_in_the_lineage_of_both_versions_and_of_its_rows(
 
 
 def test_a_data_version_leads_to_who_learned_or_scored_exactly_these_rows(
-    session: Session, new_version: Callable[..., NewVersion], claim: Claim
+    session: Session, world: World
 ) -> None:
     ours, others = "d" * 64, "e" * 64
     learned = {
-        key: replace(new_version(key), learned=(Learned("flights", DAY, "train", digest, 3),))
+        key: replace(world.new_version(key), learned=(Learned("flights", DAY, "train", digest, 3),))
         for key, digest in (("ours", ours), ("others", others), ("neither", "f" * 64))
     }
     versions = {key: enter_version(session, new)[0] for key, new in learned.items()}
-    scored = claim_partition(session, versions["neither"], claim)
-    claim_partition(session, versions["neither"], replace(claim, partition_digest=others))
-    later = claim_partition(session, versions["ours"], replace(claim, date=NEXT))
+    scored = claim_partition(session, versions["neither"], world.claim)
+    claim_partition(session, versions["neither"], replace(world.claim, partition_digest=others))
+    later = claim_partition(session, versions["ours"], replace(world.claim, date=NEXT))
     lineage = data_lineage(session, DataVersion("flights", DAY, ours))
     assert set(lineage.versions) == {versions["ours"].id, versions["neither"].id}
     assert [run.row.id for run in lineage.runs] == [scored.id, later.id]
@@ -155,9 +154,9 @@ def test_a_data_version_leads_to_who_learned_or_scored_exactly_these_rows(
 
 
 def test_a_day_that_was_ingested_again_no_longer_holds_the_rows(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
-    version = add_version(session)
+    version = world.enter(session)
     rows = DataVersion("flights", DAY, "d" * 64)
     assert not versions_lineage(session, [version]).holds_others(rows)  # not ingested here
     ingest(session, "d" * 64)
@@ -169,10 +168,10 @@ def test_a_day_that_was_ingested_again_no_longer_holds_the_rows(
 
 
 def test_a_data_version_is_what_the_day_holds_now_or_the_one_a_prefix_names(
-    session: Session, add_version: Add, claim: Claim
+    session: Session, world: World
 ) -> None:
-    add_version(session)  # learned from dddd...
-    claim_partition(session, add_version(session), replace(claim, partition_digest="c" * 64))
+    world.enter(session)  # learned from dddd...
+    claim_partition(session, world.enter(session), replace(world.claim, partition_digest="c" * 64))
     ingest(session, "ab" + "0" * 62)
     ingest(session, "ae" + "0" * 62, table_version=4)
     assert find_data(session, "flights", DAY).digest == "ae" + "0" * 62
@@ -201,23 +200,21 @@ def test_a_day_that_was_never_ingested_is_named(session: Session) -> None:
 
 
 def test_a_dataset_is_known_by_its_ingests_or_by_who_learned_from_it(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
     assert not is_dataset(session, "flights")
-    add_version(session)
+    world.enter(session)
     assert is_dataset(session, "flights")
     assert not is_dataset(session, "weather")
 
 
-def test_ten_thousand_runs_take_no_more_queries_than_one(
-    registry: Registry, add_version: Add, claim: Claim
-) -> None:
+def test_ten_thousand_runs_take_no_more_queries_than_one(registry: Registry, world: World) -> None:
     with registry.write() as session:
-        version = add_version(session)
-        end_run(session, claim_partition(session, version, claim), SUCCESS)
+        version = world.enter(session)
+        end_run(session, claim_partition(session, version, world.claim), SUCCESS)
     few = count_queries(registry, version)
     with registry.write() as session:
-        add_runs(session, version, claim, 10_000)
+        add_runs(session, version, world.claim, 10_000)
     many = count_queries(registry, version)
     assert (few[1], many[1]) == (1, 10_001)
     assert few[0] == many[0] <= 6

@@ -1,14 +1,12 @@
 """Metrics: one number for one basis, the last one shown."""
 
-from collections.abc import Callable
 from datetime import date
 
 from sqlalchemy.orm import Session
 
 from registry.metrics import Metric, list_metrics, record_metric
 from registry.versions import ModelVersion
-
-Add = Callable[..., ModelVersion]
+from tests.registry.world import World
 
 
 def metric(version: ModelVersion, value: float, basis: str = "a", day: int = 1) -> Metric:
@@ -25,29 +23,29 @@ def metric(version: ModelVersion, value: float, basis: str = "a", day: int = 1) 
     )
 
 
-def test_the_same_basis_gives_one_row(session: Session, add_version: Add) -> None:
-    version = add_version(session)
+def test_the_same_basis_gives_one_row(session: Session, world: World) -> None:
+    version = world.enter(session)
     assert record_metric(session, metric(version, 0.75))
     assert not record_metric(session, metric(version, 0.75))
     assert [row.value for row in list_metrics(session, version)] == [0.75]
 
 
-def test_a_new_basis_is_shown_in_place_of_the_old(session: Session, add_version: Add) -> None:
-    version = add_version(session)
+def test_a_new_basis_is_shown_in_place_of_the_old(session: Session, world: World) -> None:
+    version = world.enter(session)
     record_metric(session, metric(version, 0.75, "a"))
     assert record_metric(session, metric(version, 0.5, "b"))
     assert [row.value for row in list_metrics(session, version)] == [0.5]
 
 
-def test_metrics_are_listed_by_day_and_kind(session: Session, add_version: Add) -> None:
-    version = add_version(session)
+def test_metrics_are_listed_by_day_and_kind(session: Session, world: World) -> None:
+    version = world.enter(session)
     for day in (3, 1, 2):
         record_metric(session, metric(version, day / 10, day=day))
     assert [row.value for row in list_metrics(session, version, "realized")] == [0.1, 0.2, 0.3]
     assert list_metrics(session, version, "drift") == []
 
 
-def test_metrics_belong_to_one_version(session: Session, add_version: Add) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
+def test_metrics_belong_to_one_version(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
     record_metric(session, metric(first, 0.75))
     assert list_metrics(session, second) == []

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,11 +20,8 @@ from registry.events import append_event, list_events
 from registry.models import get_model
 from registry.notify import send_message
 from registry.outbox import Message, deliver, list_messages, tell_consumers
-from registry.reigns import Reign
-from registry.versions import ModelVersion
+from tests.registry.world import World
 
-Add = Callable[..., ModelVersion]
-Release = Callable[..., Reign]
 ROOT = Path(package).parents[1]  # where the process finds our packages
 
 DIE_WHILE_SENDING = """
@@ -67,18 +64,13 @@ def hook() -> Iterator[Hook]:
         thread.join()
 
 
-@pytest.fixture
-def told(registry: Registry, add_version: Add) -> Callable[..., None]:
-    """Return a function that adds a consumer at an address and writes it one message."""
-
-    def tell(contact: str, name: str = "gate desk") -> None:
-        with registry.write() as session:
-            add_version(session)
-            add_consumer(session, "flight-delay", NewConsumer(name, contact))
-            event = append_event(session, get_model(session, "flight-delay").id, "noted", {})
-            tell_consumers(session, event, "1.0.0 is champion", "as of noon")
-
-    return tell
+def tell(registry: Registry, world: World, contact: str, name: str = "gate desk") -> None:
+    """Add a consumer at an address and write it one message."""
+    with registry.write() as session:
+        world.enter(session)
+        add_consumer(session, "flight-delay", NewConsumer(name, contact))
+        event = append_event(session, get_model(session, "flight-delay").id, "noted", {})
+        tell_consumers(session, event, "1.0.0 is champion", "as of noon")
 
 
 def messages(registry: Registry) -> list[Message]:
@@ -94,13 +86,11 @@ def accept(address: str, title: str, body: str) -> str:
     return ""
 
 
-def test_a_promotion_writes_each_consumer_a_message(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    version = add_version(session)
+def test_a_promotion_writes_each_consumer_a_message(session: Session, world: World) -> None:
+    version = world.enter(session)
     for name in ("gate desk", "crew"):
         add_consumer(session, "flight-delay", NewConsumer(name, "desk@example.org", "~=1.0"))
-    release(session, version)
+    world.release(session, version)
     promoted = list_events(session, version.model_id, "promoted")[0]
     written = [(m.consumer, m.event_id, m.title) for m in list_messages(session)]
     assert written == [
@@ -109,16 +99,14 @@ def test_a_promotion_writes_each_consumer_a_message(
     assert promoted.hash in list_messages(session)[0].body
 
 
-def test_a_message_is_rolled_back_with_its_event(
-    registry: Registry, add_version: Add, release: Release
-) -> None:
+def test_a_message_is_rolled_back_with_its_event(registry: Registry, world: World) -> None:
     with registry.write() as session:
-        version = add_version(session)
+        version = world.enter(session)
         add_consumer(session, "flight-delay", NewConsumer("crew", "crew@example.org"))
 
     def stop_half_way() -> None:
         with registry.write() as session:
-            release(session, version)
+            world.release(session, version)
             assert len(list_messages(session)) == 1
             raise RuntimeError("half way")
 
@@ -129,10 +117,8 @@ def test_a_message_is_rolled_back_with_its_event(
         assert list_events(session, version.model_id, "promoted") == []
 
 
-def test_a_message_reaches_a_web_hook_once(
-    registry: Registry, told: Callable[..., None], hook: Hook
-) -> None:
-    told(f"json://127.0.0.1:{hook.server_port}/delay")
+def test_a_message_reaches_a_web_hook_once(registry: Registry, world: World, hook: Hook) -> None:
+    tell(registry, world, f"json://127.0.0.1:{hook.server_port}/delay")
     (done,) = deliver(registry, {}, send_message)
     assert (done.consumer, done.sent, done.problem, done.attempts) == ("gate desk", True, "", 1)
     # The fields of Apprise's JSON web hook.
@@ -142,10 +128,8 @@ def test_a_message_reaches_a_web_hook_once(
     assert len(hook.received) == 1
 
 
-def test_a_web_hook_that_fails_is_tried_again(
-    registry: Registry, told: Callable[..., None], hook: Hook
-) -> None:
-    told(f"json://127.0.0.1:{hook.server_port}/delay")
+def test_a_web_hook_that_fails_is_tried_again(registry: Registry, world: World, hook: Hook) -> None:
+    tell(registry, world, f"json://127.0.0.1:{hook.server_port}/delay")
     hook.status = 503
     (failed,) = deliver(registry, {}, send_message)
     assert (failed.sent, failed.problem) == (False, "the other side did not take it")
@@ -163,9 +147,9 @@ def test_a_web_hook_that_fails_is_tried_again(
     [(0, 1), (1, 2), (2, 4), (8, 256), (9, 360), (4000, 360)],  # doubled up to six hours
 )
 def test_each_failure_doubles_the_wait(
-    registry: Registry, told: Callable[..., None], attempts: int, minutes: int
+    registry: Registry, world: World, attempts: int, minutes: int
 ) -> None:
-    told("crew@example.org")
+    tell(registry, world, "crew@example.org")
     with registry.write() as session:
         session.execute(update(Message).values(attempts=attempts))
     before = datetime.now(UTC)
@@ -176,8 +160,8 @@ def test_each_failure_doubles_the_wait(
     assert (kept.attempts, kept.problem) == (attempts + 1, "the other side is down")
 
 
-def test_what_is_due_again_is_tried_again(registry: Registry, told: Callable[..., None]) -> None:
-    told("json://hooks.example.org")
+def test_what_is_due_again_is_tried_again(registry: Registry, world: World) -> None:
+    tell(registry, world, "json://hooks.example.org")
     deliver(registry, {}, refuse)
     with registry.write() as session:  # let the wait pass
         session.execute(update(Message).values(due_at=datetime(2026, 1, 1, tzinfo=UTC)))
@@ -185,9 +169,9 @@ def test_what_is_due_again_is_tried_again(registry: Registry, told: Callable[...
 
 
 def test_a_process_killed_while_sending_leaves_the_message_to_the_next(
-    registry: Registry, database: str, tmp_path: Path, told: Callable[..., None], hook: Hook
+    registry: Registry, database: str, tmp_path: Path, world: World, hook: Hook
 ) -> None:
-    told(f"json://127.0.0.1:{hook.server_port}/delay")
+    tell(registry, world, f"json://127.0.0.1:{hook.server_port}/delay")
     killed = subprocess.run(
         [sys.executable, "-c", DIE_WHILE_SENDING, database, str(tmp_path)], cwd=ROOT
     )
@@ -199,10 +183,8 @@ def test_a_process_killed_while_sending_leaves_the_message_to_the_next(
     assert len(hook.received) == 1
 
 
-def test_what_one_process_is_sending_another_does_not(
-    registry: Registry, told: Callable[..., None]
-) -> None:
-    told("json://hooks.example.org")
+def test_what_one_process_is_sending_another_does_not(registry: Registry, world: World) -> None:
+    tell(registry, world, "json://hooks.example.org")
     others = []
 
     def send(address: str, title: str, body: str) -> str:
@@ -213,11 +195,9 @@ def test_what_one_process_is_sending_another_does_not(
     assert others == [[]]
 
 
-def test_one_that_fails_does_not_stop_the_others(
-    registry: Registry, told: Callable[..., None]
-) -> None:
-    told("json://down.example.org", "app")
-    told("json://up.example.org", "crew")
+def test_one_that_fails_does_not_stop_the_others(registry: Registry, world: World) -> None:
+    tell(registry, world, "json://down.example.org", "app")
+    tell(registry, world, "json://up.example.org", "crew")
 
     def send(address: str, title: str, body: str) -> str:
         return "down" if "down" in address else ""
@@ -248,12 +228,12 @@ def test_one_that_fails_does_not_stop_the_others(
 )
 def test_secrets_come_from_the_environment(
     registry: Registry,
-    told: Callable[..., None],
+    world: World,
     contact: str,
     environment: dict[str, str],
     address: str,
 ) -> None:
-    told(contact)
+    tell(registry, world, contact)
     sent_to = []
 
     def send(address: str, title: str, body: str) -> str:
@@ -268,9 +248,9 @@ def test_secrets_come_from_the_environment(
     ("contact", "variable"), [("env:DESK", "DESK"), ("desk@example.org", "PILOTLINE_MAIL")]
 )
 def test_a_variable_that_is_not_set_is_named_and_the_message_stays(
-    registry: Registry, told: Callable[..., None], contact: str, variable: str
+    registry: Registry, world: World, contact: str, variable: str
 ) -> None:
-    told(contact)
+    tell(registry, world, contact)
     (failed,) = deliver(registry, {}, accept)
     assert (failed.sent, failed.problem) == (False, f"{variable} is not set here")
     assert [message.sent_at for message in messages(registry)] == [None]
@@ -289,10 +269,10 @@ def test_a_web_hook_where_nobody_listens_is_a_problem_not_an_error(hook: Hook) -
 
 
 def test_what_failed_in_one_process_is_not_tried_at_once_by_another_that_listed_it_before(
-    registry: Registry, told: Callable[..., None]
+    registry: Registry, world: World
 ) -> None:
-    told("json://up.example.org", "app")
-    told("json://down.example.org", "crew")
+    tell(registry, world, "json://up.example.org", "app")
+    tell(registry, world, "json://down.example.org", "crew")
 
     def fail(address: str, title: str, body: str) -> str:
         return "down"

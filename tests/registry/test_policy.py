@@ -8,6 +8,7 @@ import pytest
 
 from registry.errors import PolicyError
 from registry.policy import Policy, load_policy, tighten
+from tests.registry.world import World
 
 SMALLEST = """
 [approvals]
@@ -45,17 +46,19 @@ def test_everything_written_is_read(tmp_path: Path) -> None:
     assert policy.minimum_isolation == "C"
 
 
-def test_any_other_rule_gives_another_digest(policy: Policy) -> None:
+def test_any_other_rule_gives_another_digest(world: World) -> None:
     others = [
-        replace(policy, expires_days=15),
-        replace(policy, distinct_approvers=False),
-        replace(policy, identity="totp"),
-        replace(policy, backdating=True),
-        replace(policy, minimum_isolation="C"),
-        replace(policy, approvers={**policy.approvers, "review": ("reviewer@example.org",)}),
+        replace(world.policy, expires_days=15),
+        replace(world.policy, distinct_approvers=False),
+        replace(world.policy, identity="totp"),
+        replace(world.policy, backdating=True),
+        replace(world.policy, minimum_isolation="C"),
+        replace(
+            world.policy, approvers={**world.policy.approvers, "review": ("reviewer@example.org",)}
+        ),
     ]
-    assert replace(policy).digest() == policy.digest()
-    assert len({policy.digest(), *(other.digest() for other in others)}) == 7
+    assert replace(world.policy).digest() == world.policy.digest()
+    assert len({world.policy.digest(), *(other.digest() for other in others)}) == 7
 
 
 @pytest.mark.parametrize(
@@ -116,9 +119,9 @@ def test_names_are_read_without_stray_spaces_and_in_one_spelling(tmp_path: Path)
     }
 
 
-def test_a_name_is_known_however_it_is_typed(policy: Policy) -> None:
-    assert policy.approver("go-live", " Operations@Example.org") == "operations@example.org"
-    assert policy.approver("go-live", "author@example.org") is None
+def test_a_name_is_known_however_it_is_typed(world: World) -> None:
+    assert world.policy.approver("go-live", " Operations@Example.org") == "operations@example.org"
+    assert world.policy.approver("go-live", "author@example.org") is None
 
 
 @pytest.mark.parametrize(
@@ -126,9 +129,9 @@ def test_a_name_is_known_however_it_is_typed(policy: Policy) -> None:
     [("A", {"A": True, "C": False, "B": False}), ("C", {"A": True, "C": True})],
 )
 def test_only_the_isolation_asked_for_or_a_stronger_one_counts(
-    policy: Policy, minimum: str, taken: dict[str, bool]
+    world: World, minimum: str, taken: dict[str, bool]
 ) -> None:
-    asking = replace(policy, minimum_isolation=minimum)
+    asking = replace(world.policy, minimum_isolation=minimum)
     assert {tier: asking.takes_isolation(tier) for tier in taken} == taken
 
 

@@ -1,6 +1,5 @@
 """References: a number, an alias, a constraint, a day."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import pytest
@@ -14,20 +13,17 @@ from registry.errors import (
     VersionUnfitError,
 )
 from registry.references import end_of_day, look_up, resolve, split_reference
-from registry.reigns import Reign
 from registry.versions import ModelVersion, set_status
-
-Add = Callable[..., ModelVersion]
-Release = Callable[..., Reign]
+from tests.registry.world import World
 
 
 @pytest.fixture
-def versions(session: Session, add_version: Add) -> dict[str, ModelVersion]:
+def versions(session: Session, world: World) -> dict[str, ModelVersion]:
     """Return versions 1.0.0, 1.1.0, 1.1.1 and 2.0.0 by number."""
-    first = add_version(session, "first")
-    second = add_version(session, "second", parent=first, part="minor")
-    third = add_version(session, "third", parent=second, part="patch")
-    fourth = add_version(session, "fourth", parent=third, part="major")
+    first = world.enter(session, "first")
+    second = world.enter(session, "second", parent=first, part="minor")
+    third = world.enter(session, "third", parent=second, part="patch")
+    fourth = world.enter(session, "fourth", parent=third, part="major")
     return {version.number: version for version in (first, second, third, fourth)}
 
 
@@ -84,9 +80,9 @@ def test_a_revoked_version_can_be_looked_at_and_not_resolved(
 
 @pytest.mark.parametrize("reference", ["champion", "as-of"])
 def test_a_revoked_champion_can_be_looked_at_and_not_resolved(
-    session: Session, versions: dict[str, ModelVersion], release: Release, reference: str
+    session: Session, versions: dict[str, ModelVersion], world: World, reference: str
 ) -> None:
-    reign = release(session, versions["1.0.0"])
+    reign = world.release(session, versions["1.0.0"])
     if reference == "as-of":
         reference = f"as-of:{reign.effective_from.date().isoformat()}"
     set_status(session, versions["1.0.0"], "revoked", {})
@@ -103,18 +99,18 @@ def test_an_alias_means_where_it_points(
 
 
 def test_champion_means_the_promoted_version(
-    session: Session, versions: dict[str, ModelVersion], release: Release
+    session: Session, versions: dict[str, ModelVersion], world: World
 ) -> None:
     with pytest.raises(NoChampionError):
         resolve(session, "flight-delay", "champion")
-    release(session, versions["1.0.0"])
+    world.release(session, versions["1.0.0"])
     assert resolve(session, "flight-delay", "champion") is versions["1.0.0"]
 
 
 def test_as_of_means_the_champion_at_the_end_of_that_day(
-    session: Session, versions: dict[str, ModelVersion], release: Release
+    session: Session, versions: dict[str, ModelVersion], world: World
 ) -> None:
-    reign = release(session, versions["1.0.0"])
+    reign = world.release(session, versions["1.0.0"])
     today = reign.effective_from.date().isoformat()
     assert resolve(session, "flight-delay", f"as-of:{today}") is versions["1.0.0"]
     with pytest.raises(NoChampionError, match="had no champion on 2013-01-02T00:00"):

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from registry.failpoints import NAMES, VARIABLE
 from registry.manifest import decode_manifest
 from registry.metrics import list_metrics
 from registry.models import get_model
-from registry.registration import Registration, register
+from registry.registration import register
 from registry.versions import ModelVersion, list_versions
+from tests.registry.world import World
 
-Make = Callable[..., Registration]
 ROOT = Path(package).parents[1]
 
 REGISTER = """
@@ -57,11 +57,11 @@ def run_register(registry: Registry, failpoint: str | None) -> subprocess.Comple
     return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
 
 
-def test_everything_handed_in_is_in_the_manifest(registry: Registry, registration: Make) -> None:
-    version, new = register(registry, registration())
+def test_everything_handed_in_is_in_the_manifest(registry: Registry, world: World) -> None:
+    version, new = register(registry, world.registration())
     assert (version.number, new) == ("1.0.0", True)
     manifest = decode_manifest(registry.blobs.get(version.digest))
-    handed_in = {path: data for path, (_, data) in registration().contents.items()}
+    handed_in = {path: data for path, (_, data) in world.registration().contents.items()}
     assert handed_in["artifact/model"] == b"trained on first"
     assert {file.path: registry.blobs.get(file.sha256) for file in manifest.files} == handed_in
     with registry.read() as session:
@@ -83,26 +83,26 @@ def test_everything_handed_in_is_in_the_manifest(registry: Registry, registratio
     ],
 )
 def test_files_that_say_something_else_than_the_registration_are_refused(
-    registry: Registry, registration: Make, path: str, data: bytes, what: str
+    registry: Registry, world: World, path: str, data: bytes, what: str
 ) -> None:
-    new = registration()
+    new = world.registration()
     contents = {**new.contents, path: (new.contents[path][0], data)}
     with pytest.raises(ValueError, match=f"'{path}' says other {what} than its registration"):
         register(registry, replace(new, contents=contents))
     assert list(registry.blobs.list()) == []
 
 
-def test_the_same_bytes_twice_are_one_version(registry: Registry, registration: Make) -> None:
-    first, _ = register(registry, registration())
-    again, new = register(registry, registration())
+def test_the_same_bytes_twice_are_one_version(registry: Registry, world: World) -> None:
+    first, _ = register(registry, world.registration())
+    again, new = register(registry, world.registration())
     assert (again.number, new) == (first.number, False)
     with registry.read() as session:
         assert len(list_events(session, first.model_id)) == 1
 
 
-def test_release_notes_are_required(registry: Registry, registration: Make) -> None:
+def test_release_notes_are_required(registry: Registry, world: World) -> None:
     with pytest.raises(ValueError, match="without release notes"):
-        register(registry, registration(notes="  \n"))
+        register(registry, world.registration(notes="  \n"))
     with registry.read() as session:
         assert session.scalar(select(func.count(ModelVersion.id))) == 0
 
@@ -119,14 +119,12 @@ class Forgetful(FolderBlobs):
         return digests
 
 
-def test_a_blob_taken_meanwhile_stops_it(
-    registry: Registry, registration: Make, tmp_path: Path
-) -> None:
+def test_a_blob_taken_meanwhile_stops_it(registry: Registry, world: World, tmp_path: Path) -> None:
     with (
         Registry(registry.url, Forgetful(tmp_path / "forgetful")) as beside,
         pytest.raises(MissingBlobError),
     ):
-        register(beside, registration())
+        register(beside, world.registration())
     with registry.read() as session:
         assert session.scalar(select(func.count(ModelVersion.id))) == 0
 

@@ -1,6 +1,5 @@
 """Who was champion when, by business time and by what was known."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,19 +8,14 @@ from sqlalchemy.orm import Session
 from registry.errors import NoChampionError, UnknownModelError
 from registry.events import append_event
 from registry.promotions import rollback
-from registry.reigns import Reign, reign_at, reigns
+from registry.reigns import reign_at, reigns
 from registry.resolution import champion_at
-from registry.versions import ModelVersion
-
-Add = Callable[..., ModelVersion]
-Release = Callable[..., Reign]
+from tests.registry.world import World
 
 
-def test_history_tells_the_champion_of_any_moment(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    one, two = release(session, first), release(session, second)
+def test_history_tells_the_champion_of_any_moment(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    one, two = world.release(session, first), world.release(session, second)
     tick = timedelta(microseconds=1)
     assert champion_at(session, "flight-delay", one.effective_from).number == "1.0.0"
     assert champion_at(session, "flight-delay", two.effective_from - tick).number == "1.0.0"
@@ -30,11 +24,9 @@ def test_history_tells_the_champion_of_any_moment(
         champion_at(session, "flight-delay", datetime(2013, 1, 1, tzinfo=UTC))
 
 
-def test_history_tells_what_was_known_at_a_moment(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    one, two = release(session, first), release(session, second)
+def test_history_tells_what_was_known_at_a_moment(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    one, two = world.release(session, first), world.release(session, second)
     later = two.recorded_at + timedelta(days=1)
     assert reign_at(session, "flight-delay", later).number == "2.0.0"
     assert reign_at(session, "flight-delay", later, known_at=one.recorded_at).number == "1.0.0"
@@ -44,10 +36,10 @@ def test_history_tells_what_was_known_at_a_moment(
 
 
 def test_a_promotion_that_counts_from_earlier_rules_the_days_since(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
     # Recorded in the order 1, 2, 3; by business time 2 counts from before 1.
-    model_id = add_version(session).model_id
+    model_id = world.enter(session).model_id
     for number, day in (("1.0.0", 10), ("2.0.0", 5), ("3.0.0", 10)):
         facts: dict[str, object] = {
             "version": number,
@@ -68,11 +60,9 @@ def test_a_promotion_that_counts_from_earlier_rules_the_days_since(
         ruled(4)
 
 
-def test_a_rollback_is_a_reign_of_its_own(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    one, two = release(session, first), release(session, second)
+def test_a_rollback_is_a_reign_of_its_own(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    one, two = world.release(session, first), world.release(session, second)
     back = rollback(session, "flight-delay", "wrong", "operations@example.org", "claimed")
     assert [reign.kind for reign in (one, two, back)] == ["promoted", "promoted", "rolled back"]
     assert reigns(session, "flight-delay") == [one, two, back]
@@ -81,10 +71,8 @@ def test_a_rollback_is_a_reign_of_its_own(
     assert reign_at(session, "flight-delay", back.effective_from) == back
 
 
-def test_a_promotion_of_this_moment_is_not_backdated(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    assert not release(session, add_version(session)).backdated
+def test_a_promotion_of_this_moment_is_not_backdated(session: Session, world: World) -> None:
+    assert not world.release(session, world.enter(session)).backdated
 
 
 def test_the_reigns_of_an_unknown_model_name_it(session: Session) -> None:
@@ -104,9 +92,9 @@ def _reign_from(session: Session, model_id: int, number: str, start: datetime) -
 
 
 def test_the_champion_now_is_the_last_promoted_even_from_before_the_one_before(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
-    model_id = add_version(session).model_id
+    model_id = world.enter(session).model_id
     for number, day in (("1.0.0", 10), ("2.0.0", 5)):
         _reign_from(session, model_id, number, datetime(2013, 1, day, tzinfo=UTC))
     assert reign_at(session, "flight-delay", datetime.now(UTC)).number == "2.0.0"
@@ -115,9 +103,9 @@ def test_the_champion_now_is_the_last_promoted_even_from_before_the_one_before(
 
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_clock_that_was_wrong_leaves_the_last_promoted_champion(
-    session: Session, add_version: Add, hours: int
+    session: Session, world: World, hours: int
 ) -> None:
-    model_id = add_version(session).model_id
+    model_id = world.enter(session).model_id
     present = datetime.now(UTC)
     _reign_from(session, model_id, "1.0.0", present)
     _reign_from(session, model_id, "2.0.0", present + timedelta(hours=hours))
@@ -126,9 +114,9 @@ def test_a_clock_that_was_wrong_leaves_the_last_promoted_champion(
 
 
 def test_what_counts_from_earlier_is_not_known_before_it_was_recorded(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
-    model_id = add_version(session).model_id
+    model_id = world.enter(session).model_id
     for number, day in (("1.0.0", 5), ("2.0.0", 10)):
         _reign_from(session, model_id, number, datetime(2013, 1, day, tzinfo=UTC))
     first, second = reigns(session, "flight-delay")

@@ -1,7 +1,6 @@
 """Resolving the champion: what it refuses, and every way of tampering it names."""
 
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,9 +14,7 @@ from registry.approvals import Approval, ApprovalUse, live_approval
 from registry.audit import audit
 from registry.errors import AuditError, NoChampionError, UnknownModelError, VersionUnfitError
 from registry.events import Event, append_event, list_events
-from registry.policy import Policy
 from registry.promotions import rollback
-from registry.reigns import Reign
 from registry.resolution import (
     champion,
     champion_at,
@@ -28,19 +25,13 @@ from registry.resolution import (
 from registry.statuses import retire
 from registry.versions import ModelVersion, VersionStatus, set_status
 from tests.registry.meddling import unguarded
-
-Add = Callable[..., ModelVersion]
-Approve = Callable[..., None]
-Release = Callable[..., Reign]
-Tamper = Callable[[Session, Executable], None]
+from tests.registry.world import World
 
 
-def test_the_champion_is_resolved_on_a_plain_connection(
-    registry: Registry, add_version: Add, release: Release
-) -> None:
+def test_the_champion_is_resolved_on_a_plain_connection(registry: Registry, world: World) -> None:
     with registry.write() as session:
-        version = add_version(session)
-        reign = release(session, version)
+        version = world.enter(session)
+        reign = world.release(session, version)
     with registry.look() as connection:
         found = resolve_champion(connection, "flight-delay")
     assert (found.model_id, found.version_id) == (version.model_id, version.id)
@@ -49,15 +40,15 @@ def test_the_champion_is_resolved_on_a_plain_connection(
 
 
 def test_an_unknown_model_is_named_beside_those_that_are_known(
-    session: Session, add_version: Add
+    session: Session, world: World
 ) -> None:
-    add_version(session)
+    world.enter(session)
     with pytest.raises(UnknownModelError, match=r"No model 'seat-demand' .* known: flight-delay"):
         champion(session, "seat-demand")
 
 
-def test_a_model_without_promotions_has_no_champion(session: Session, add_version: Add) -> None:
-    add_version(session)
+def test_a_model_without_promotions_has_no_champion(session: Session, world: World) -> None:
+    world.enter(session)
     with pytest.raises(NoChampionError) as missing:
         champion(session, "flight-delay")
     assert str(missing.value) == (
@@ -68,10 +59,10 @@ def test_a_model_without_promotions_has_no_champion(session: Session, add_versio
 
 @pytest.mark.parametrize("status", ["revoked", "rejected", "archived"])
 def test_a_champion_out_of_use_is_not_handed_out(
-    session: Session, add_version: Add, release: Release, status: str
+    session: Session, world: World, status: str
 ) -> None:
-    version = add_version(session)
-    release(session, version)
+    version = world.enter(session)
+    world.release(session, version)
     set_status(session, version, status, {})
     with pytest.raises(VersionUnfitError, match=f"is {status}. Promote another version first."):
         champion(session, "flight-delay")
@@ -79,30 +70,26 @@ def test_a_champion_out_of_use_is_not_handed_out(
         champion_at(session, "flight-delay", datetime.now(UTC))
 
 
-def test_a_deprecated_champion_still_serves(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    version = add_version(session)
-    release(session, version)
+def test_a_deprecated_champion_still_serves(session: Session, world: World) -> None:
+    version = world.enter(session)
+    world.release(session, version)
     set_status(session, version, "deprecated", {})
     assert champion(session, "flight-delay") is version
 
 
 def test_a_champion_stands_on_approvals_that_no_promotion_may_use_again(
-    session: Session, add_version: Add, release: Release, policy: Policy
+    session: Session, world: World
 ) -> None:
-    version = add_version(session)
-    release(session, version)
-    assert live_approval(session, version, "review", policy) is None
+    version = world.enter(session)
+    world.release(session, version)
+    assert live_approval(session, version, "review", world.policy) is None
     assert champion(session, "flight-delay") is version
 
 
-def test_an_alias_moved_by_hand_is_not_trusted(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    tamper(session, update(Alias).values(version_id=second.id))
+def test_an_alias_moved_by_hand_is_not_trusted(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
+    world.tamper(session, update(Alias).values(version_id=second.id))
     with pytest.raises(VersionUnfitError) as refused:
         champion(session, "flight-delay")
     assert str(refused.value) == (
@@ -111,38 +98,34 @@ def test_an_alias_moved_by_hand_is_not_trusted(
     )
 
 
-def test_an_alias_that_names_another_event_is_not_trusted(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
-) -> None:
-    version = add_version(session)
-    release(session, version)
+def test_an_alias_that_names_another_event_is_not_trusted(session: Session, world: World) -> None:
+    version = world.enter(session)
+    world.release(session, version)
     verified = list_events(session, version.model_id, "verified")[0]
-    tamper(session, update(Alias).values(event_id=verified.id))
+    world.tamper(session, update(Alias).values(event_id=verified.id))
     with pytest.raises(VersionUnfitError):
         champion(session, "flight-delay")
 
 
 def test_a_promotion_event_edited_to_fit_another_version_is_not_trusted(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
+    session: Session, world: World
 ) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
     promoted = list_events(session, first.model_id, "promoted")[0]
     forged = promoted.body.replace(first.digest, second.digest).replace('"1.0.0"', '"2.0.0"')
-    tamper(session, update(Alias).values(version_id=second.id))
-    tamper(session, update(Event).where(Event.id == promoted.id).values(body=forged))
+    world.tamper(session, update(Alias).values(version_id=second.id))
+    world.tamper(session, update(Event).where(Event.id == promoted.id).values(body=forged))
     with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
         champion(session, "flight-delay")
     with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
         champion_at(session, "flight-delay", datetime.now(UTC))
 
 
-def test_a_version_that_was_champion_once_may_run_again(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    release(session, second)
+def test_a_version_that_was_champion_once_may_run_again(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
+    world.release(session, second)
     assert promoted_version(session, "flight-delay", "1.0.0") is first
     set_status(session, first, "revoked", {})
     with pytest.raises(VersionUnfitError, match="is revoked"):
@@ -150,9 +133,9 @@ def test_a_version_that_was_champion_once_may_run_again(
 
 
 def test_a_version_that_was_never_champion_may_not_write_production(
-    session: Session, add_version: Add, approve: Approve
+    session: Session, world: World
 ) -> None:
-    approve(session, add_version(session))
+    world.approve(session, world.enter(session))
     with pytest.raises(VersionUnfitError) as refused:
         promoted_version(session, "flight-delay", "1.0.0")
     assert str(refused.value) == (
@@ -163,11 +146,11 @@ def test_a_version_that_was_never_champion_may_not_write_production(
 
 
 def test_a_rolled_back_champion_is_resolved_on_its_first_evidence(
-    session: Session, add_version: Add, release: Release
+    session: Session, world: World
 ) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    release(session, second)
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
+    world.release(session, second)
     back = rollback(session, "flight-delay", "wrong", "operations@example.org", "claimed")
     assert resolve_champion(session.connection(), "flight-delay").event == back.event
 
@@ -216,71 +199,60 @@ LOG = "is not what the last promotion on record says"
     ],
 )
 def test_an_edited_record_is_not_trusted(
-    session: Session,
-    add_version: Add,
-    release: Release,
-    tamper: Tamper,
-    statement: Executable,
-    problem: str,
+    session: Session, world: World, statement: Executable, problem: str
 ) -> None:
-    release(session, add_version(session))
-    tamper(session, statement)
+    world.release(session, world.enter(session))
+    world.tamper(session, statement)
     with pytest.raises(VersionUnfitError, match=f"{problem}. Somebody changed the registry"):
         champion(session, "flight-delay")
 
 
 def test_approvals_moved_from_another_version_are_not_trusted(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
+    session: Session, world: World
 ) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    tamper(session, update(Approval).values(version_id=second.id))
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
+    world.tamper(session, update(Approval).values(version_id=second.id))
     with pytest.raises(VersionUnfitError, match=MISSING):
         champion(session, "flight-delay")
 
 
-def test_a_deleted_approval_is_missed(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
-) -> None:
-    release(session, add_version(session))
-    tamper(session, delete(ApprovalUse))
-    tamper(session, delete(Approval).where(Approval.gate == "go-live"))
+def test_a_deleted_approval_is_missed(session: Session, world: World) -> None:
+    world.release(session, world.enter(session))
+    world.tamper(session, delete(ApprovalUse))
+    world.tamper(session, delete(Approval).where(Approval.gate == "go-live"))
     with pytest.raises(VersionUnfitError, match=MISSING):
         champion(session, "flight-delay")
 
 
 def test_an_alias_moved_back_to_an_earlier_promotion_is_not_trusted(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
+    session: Session, world: World
 ) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    release(session, second)
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
+    world.release(session, second)
     promoted = list_events(session, first.model_id, "promoted")[0]
-    tamper(session, update(Alias).values(version_id=first.id, event_id=promoted.id))
+    world.tamper(session, update(Alias).values(version_id=first.id, event_id=promoted.id))
     with pytest.raises(VersionUnfitError, match=f"^Version 1.0.0 of 'flight-delay' {LOG}"):
         champion(session, "flight-delay")
 
 
-def test_a_deleted_promotion_is_missed(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
-) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    release(session, second)
+def test_a_deleted_promotion_is_missed(session: Session, world: World) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
+    world.release(session, second)
     one, two = list_events(session, first.model_id, "promoted")
     # As one would hide it: the alias stays, and what referred to the event goes with it.
-    tamper(session, update(Alias).values(event_id=one.id))
-    tamper(session, delete(ApprovalUse).where(ApprovalUse.event_id == two.id))
-    tamper(session, delete(Event).where(Event.id == two.id))
+    world.tamper(session, update(Alias).values(event_id=one.id))
+    world.tamper(session, delete(ApprovalUse).where(ApprovalUse.event_id == two.id))
+    world.tamper(session, delete(Event).where(Event.id == two.id))
     with pytest.raises(VersionUnfitError, match=f"^Version 2.0.0 of 'flight-delay' {TWO}"):
         champion(session, "flight-delay")
 
 
-def test_a_deleted_alias_is_missed(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
-) -> None:
-    release(session, add_version(session))
-    tamper(session, delete(Alias))
+def test_a_deleted_alias_is_missed(session: Session, world: World) -> None:
+    world.release(session, world.enter(session))
+    world.tamper(session, delete(Alias))
     with pytest.raises(
         VersionUnfitError, match=r"Version 1\.0\.0 .* was champion, but no alias says so"
     ):
@@ -288,12 +260,12 @@ def test_a_deleted_alias_is_missed(
 
 
 def test_a_revoked_champion_stays_out_when_its_status_is_changed_back(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
+    session: Session, world: World
 ) -> None:
-    version = add_version(session)
-    release(session, version)
+    version = world.enter(session)
+    world.release(session, version)
     retire(session, "flight-delay", "1.0.0", "revoked", "leaks", "reviewer@example.org", "claimed")
-    tamper(session, update(VersionStatus).values(status="approved"))
+    world.tamper(session, update(VersionStatus).values(status="approved"))
     with pytest.raises(VersionUnfitError, match="is revoked"):
         champion(session, "flight-delay")
     with pytest.raises(VersionUnfitError, match="is revoked"):
@@ -303,11 +275,11 @@ def test_a_revoked_champion_stays_out_when_its_status_is_changed_back(
 
 
 def test_a_champion_without_its_status_is_refused_in_words(
-    registry: Registry, add_version: Add, release: Release, tamper: Tamper
+    registry: Registry, world: World
 ) -> None:
     with registry.write() as session:
-        release(session, add_version(session))
-        tamper(session, delete(VersionStatus))
+        world.release(session, world.enter(session))
+        world.tamper(session, delete(VersionStatus))
     told = r"1\.0\.0 .* has no status any more"
     with registry.read() as session:
         with pytest.raises(VersionUnfitError, match=told):
@@ -318,11 +290,9 @@ def test_a_champion_without_its_status_is_refused_in_words(
             promoted_version(session, "flight-delay", "1.0.0")
 
 
-def test_an_alias_that_points_nowhere_is_refused_in_words(
-    registry: Registry, add_version: Add, release: Release
-) -> None:
+def test_an_alias_that_points_nowhere_is_refused_in_words(registry: Registry, world: World) -> None:
     with registry.write() as session:
-        release(session, add_version(session))
+        world.release(session, world.enter(session))
     with unguarded(registry) as connection:
         connection.execute(update(Alias).values(version_id=99))
     with registry.read() as session, pytest.raises(VersionUnfitError, match="no alias says so"):
@@ -330,25 +300,25 @@ def test_an_alias_that_points_nowhere_is_refused_in_words(
 
 
 def test_the_wrong_event_beside_the_alias_is_refused_in_words(
-    registry: Registry, add_version: Add, release: Release, tamper: Tamper
+    registry: Registry, world: World
 ) -> None:
     with registry.write() as session:
-        release(session, add_version(session))
+        world.release(session, world.enter(session))
         first = session.scalars(select(Event.id).order_by(Event.id).limit(1)).one()
-        tamper(session, update(Alias).values(event_id=first))
+        world.tamper(session, update(Alias).values(event_id=first))
     with registry.read() as session, pytest.raises(VersionUnfitError, match="last promotion"):
         champion(session, "flight-delay")
 
 
 @pytest.mark.parametrize("table", ["event", "model_version", "approval"])
 def test_a_moment_that_is_none_is_refused_in_words(
-    tmp_path: Path, empty_database: Path, add_version: Add, release: Release, table: str
+    tmp_path: Path, empty_database: Path, world: World, table: str
 ) -> None:
     # Only SQLite lets a text stand where a moment belongs.
     shutil.copy(empty_database, tmp_path / "registry.db")
     with Registry(f"sqlite:///{tmp_path / 'registry.db'}", tmp_path / "blobs") as registry:
         with registry.write() as session:
-            release(session, add_version(session))
+            world.release(session, world.enter(session))
         with unguarded(registry) as connection:
             connection.execute(text(f"UPDATE {table} SET recorded_at = 'garbage'"))
         with (
@@ -361,11 +331,9 @@ def test_a_moment_that_is_none_is_refused_in_words(
 
 
 @pytest.mark.parametrize("status", ["revoked", "rejected", "archived"])
-def test_a_champion_out_of_use_serves_nobody(
-    session: Session, add_version: Add, release: Release, status: str
-) -> None:
-    version = add_version(session)
-    release(session, version)
+def test_a_champion_out_of_use_serves_nobody(session: Session, world: World, status: str) -> None:
+    version = world.enter(session)
+    world.release(session, version)
     assert serving_champion(session, "flight-delay") is version
     set_status(session, version, "deprecated", {})
     assert serving_champion(session, "flight-delay") is version
@@ -373,30 +341,30 @@ def test_a_champion_out_of_use_serves_nobody(
     assert serving_champion(session, "flight-delay") is None
 
 
-def test_where_nobody_is_champion_nobody_serves(session: Session, add_version: Add) -> None:
-    add_version(session)
+def test_where_nobody_is_champion_nobody_serves(session: Session, world: World) -> None:
+    world.enter(session)
     assert serving_champion(session, "flight-delay") is None
     with pytest.raises(UnknownModelError):
         serving_champion(session, "seat-demand")
 
 
 def test_a_champion_whose_record_was_edited_is_told_and_not_passed_over(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
+    session: Session, world: World
 ) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    tamper(session, update(Alias).values(version_id=second.id))
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
+    world.tamper(session, update(Alias).values(version_id=second.id))
     with pytest.raises(VersionUnfitError, match="Somebody changed the registry"):
         serving_champion(session, "flight-delay")
 
 
 @pytest.mark.parametrize("missing", ["review", "go-live"])
 def test_a_promotion_on_one_approval_makes_no_champion(
-    session: Session, add_version: Add, release: Release, missing: str
+    session: Session, world: World, missing: str
 ) -> None:
-    first, second = add_version(session, "first"), add_version(session, "second")
-    release(session, first)
-    release(session, second)
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    world.release(session, first)
+    world.release(session, second)
     promoted = list_events(session, first.model_id, "promoted")[0].facts()
     counted = [entry for entry in promoted["approvals"] if entry["gate"] != missing]
     forged = promoted | {"approvals": counted}  # as it would be by a program that forgot one
@@ -407,9 +375,9 @@ def test_a_promotion_on_one_approval_makes_no_champion(
 
 
 def test_another_version_s_promotion_does_not_let_one_write_production(
-    session: Session, add_version: Add, release: Release
+    session: Session, world: World
 ) -> None:
-    release(session, add_version(session, "first"))
-    add_version(session, "second")
+    world.release(session, world.enter(session, "first"))
+    world.enter(session, "second")
     with pytest.raises(VersionUnfitError, match=r"^Version 2\.0\.0 .* was never champion"):
         promoted_version(session, "flight-delay", "2.0.0")

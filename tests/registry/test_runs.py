@@ -1,7 +1,6 @@
 """Scoring runs: epochs that rise, outcomes that stay, and the run that readers see."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
@@ -30,10 +29,9 @@ from registry.runs import (
     versions_of,
     visible_runs,
 )
-from registry.versions import ModelVersion
+from tests.registry.world import World
 
 DAY = date(2013, 1, 1)
-Add = Callable[..., ModelVersion]
 
 
 def visible(session: Session, run: Run) -> Run | None:
@@ -41,54 +39,46 @@ def visible(session: Session, run: Run) -> Run | None:
     return visible_runs(session, run.model_id, run.variant, run.date, run.date).get(run.date)
 
 
-def test_each_claim_of_a_partition_gets_a_higher_epoch(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version = add_version(session)
-    runs = [claim_partition(session, version, claim) for _ in range(3)]
+def test_each_claim_of_a_partition_gets_a_higher_epoch(session: Session, world: World) -> None:
+    version = world.enter(session)
+    runs = [claim_partition(session, version, world.claim) for _ in range(3)]
     assert [run.epoch for run in runs] == [1, 2, 3]
     assert len({run.id for run in runs}) == 3
 
 
-def test_epochs_count_for_one_model_variant_and_day(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version, other = add_version(session), add_version(session, name="seat-demand")
-    claim_partition(session, version, claim)
-    shadow = replace(claim, variant="shadow/1.0.0")
-    next_day = replace(claim, date=date(2013, 1, 2))
-    firsts = [(version, shadow), (version, next_day), (other, claim)]
+def test_epochs_count_for_one_model_variant_and_day(session: Session, world: World) -> None:
+    version, other = world.enter(session), world.enter(session, name="seat-demand")
+    claim_partition(session, version, world.claim)
+    shadow = replace(world.claim, variant="shadow/1.0.0")
+    next_day = replace(world.claim, date=date(2013, 1, 2))
+    firsts = [(version, shadow), (version, next_day), (other, world.claim)]
     assert [claim_partition(session, *first).epoch for first in firsts] == [1, 1, 1]
 
 
-def test_only_the_last_claim_holds_the_partition(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version = add_version(session)
-    old = claim_partition(session, version, claim)
+def test_only_the_last_claim_holds_the_partition(session: Session, world: World) -> None:
+    version = world.enter(session)
+    old = claim_partition(session, version, world.claim)
     assert holds_claim(session, old)
-    new = claim_partition(session, version, claim)
+    new = claim_partition(session, version, world.claim)
     assert (holds_claim(session, old), holds_claim(session, new)) == (False, True)
 
 
-def test_a_run_keeps_what_it_claimed(session: Session, add_version: Add, claim: Claim) -> None:
-    run = claim_partition(session, add_version(session), claim)
+def test_a_run_keeps_what_it_claimed(session: Session, world: World) -> None:
+    run = claim_partition(session, world.enter(session), world.claim)
     session.expire_all()
-    assert Claim(**{name: getattr(run, name) for name in vars(claim)}) == claim
+    assert Claim(**{name: getattr(run, name) for name in vars(world.claim)}) == world.claim
     assert run.id.startswith("20130101-")
     assert get_run(session, run.id) is run
 
 
-def test_a_claim_shows_nothing_to_readers(session: Session, add_version: Add, claim: Claim) -> None:
-    run = claim_partition(session, add_version(session), claim)
+def test_a_claim_shows_nothing_to_readers(session: Session, world: World) -> None:
+    run = claim_partition(session, world.enter(session), world.claim)
     assert visible(session, run) is None
     assert outcome_of(session, run) is None
 
 
-def test_a_success_becomes_visible_beside_its_event(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    run = claim_partition(session, add_version(session), claim)
+def test_a_success_becomes_visible_beside_its_event(session: Session, world: World) -> None:
+    run = claim_partition(session, world.enter(session), world.claim)
     outcome = end_run(session, run, Ending("succeeded", 842, resources={"wall_s": 1.5}))
     assert visible(session, run) is run
     assert (outcome.state, outcome.rows, outcome.resources) == (
@@ -113,19 +103,19 @@ def test_a_success_becomes_visible_beside_its_event(
 
 @pytest.mark.parametrize("state", ["failed", "superseded", "crashed"])
 def test_a_run_that_did_not_succeed_changes_nothing_for_readers(
-    session: Session, add_version: Add, claim: Claim, state: str
+    session: Session, world: World, state: str
 ) -> None:
-    version = add_version(session)
-    good = claim_partition(session, version, claim)
+    version = world.enter(session)
+    good = claim_partition(session, version, world.claim)
     end_run(session, good, Ending("succeeded", 842))
-    bad = claim_partition(session, version, claim)
+    bad = claim_partition(session, version, world.claim)
     end_run(session, bad, Ending(state, reason="out of memory"))
     assert visible(session, good) is good
     assert list_events(session, good.model_id)[-1].kind == f"run {state}"
 
 
-def test_a_run_ends_once(session: Session, add_version: Add, claim: Claim) -> None:
-    run = claim_partition(session, add_version(session), claim)
+def test_a_run_ends_once(session: Session, world: World) -> None:
+    run = claim_partition(session, world.enter(session), world.claim)
     first = end_run(session, run, Ending("failed", reason="out of memory"))
     events = len(list_events(session, run.model_id))
     assert end_run(session, run, Ending("succeeded", 842)) is first
@@ -134,54 +124,48 @@ def test_a_run_ends_once(session: Session, add_version: Add, claim: Claim) -> No
     assert len(list_events(session, run.model_id)) == events
 
 
-def test_a_later_success_takes_over(session: Session, add_version: Add, claim: Claim) -> None:
-    version = add_version(session)
-    runs = [claim_partition(session, version, claim) for _ in range(2)]
+def test_a_later_success_takes_over(session: Session, world: World) -> None:
+    version = world.enter(session)
+    runs = [claim_partition(session, version, world.claim) for _ in range(2)]
     for run in runs:
         end_run(session, run, Ending("succeeded", 842))
     assert visible(session, runs[0]) is runs[1]
 
 
-def test_a_success_reported_late_does_not_hide_a_newer_one(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version = add_version(session)
-    old, new = (claim_partition(session, version, claim) for _ in range(2))
+def test_a_success_reported_late_does_not_hide_a_newer_one(session: Session, world: World) -> None:
+    version = world.enter(session)
+    old, new = (claim_partition(session, version, world.claim) for _ in range(2))
     end_run(session, new, Ending("succeeded", 842))
     end_run(session, old, Ending("succeeded", 842))
     assert visible(session, new) is new
 
 
 def test_a_success_before_a_newer_claim_that_failed_is_shown(
-    session: Session, add_version: Add, claim: Claim
+    session: Session, world: World
 ) -> None:
-    version = add_version(session)
-    old, new = (claim_partition(session, version, claim) for _ in range(2))
+    version = world.enter(session)
+    old, new = (claim_partition(session, version, world.claim) for _ in range(2))
     end_run(session, new, Ending("failed"))
     end_run(session, old, Ending("succeeded", 842))
     assert visible(session, old) is old
 
 
-def test_runs_without_an_outcome_are_unsettled(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version = add_version(session)
-    runs = [claim_partition(session, version, claim) for _ in range(3)]
+def test_runs_without_an_outcome_are_unsettled(session: Session, world: World) -> None:
+    version = world.enter(session)
+    runs = [claim_partition(session, version, world.claim) for _ in range(3)]
     end_run(session, runs[1], Ending("failed"))
     unsettled = unsettled_runs(session, version.model_id, "production", DAY)
     assert unsettled == [runs[0], runs[2]]
     assert unsettled_runs(session, version.model_id, "shadow/1.0.0", DAY) == []
 
 
-def test_the_outcome_of_a_day_is_that_of_its_last_claim(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version = add_version(session)
+def test_the_outcome_of_a_day_is_that_of_its_last_claim(session: Session, world: World) -> None:
+    version = world.enter(session)
     days = [date(2013, 1, day) for day in (1, 2)]
     for day in days:
-        run = claim_partition(session, version, replace(claim, date=day))
+        run = claim_partition(session, version, replace(world.claim, date=day))
         end_run(session, run, Ending("succeeded", 842))
-    claim_partition(session, version, claim)
+    claim_partition(session, version, world.claim)
     outcomes = last_outcomes(session, version.model_id, "production", days[0], days[1])
     assert outcomes[days[0]] is None
     assert outcomes[days[1]] is outcome_of(session, run)
@@ -189,22 +173,20 @@ def test_the_outcome_of_a_day_is_that_of_its_last_claim(
     assert sorted(shown) == days
 
 
-def test_runs_are_listed_by_version_with_their_outcomes(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version, other = add_version(session, "first"), add_version(session, "second")
-    run = claim_partition(session, version, claim)
+def test_runs_are_listed_by_version_with_their_outcomes(session: Session, world: World) -> None:
+    version, other = world.enter(session, "first"), world.enter(session, "second")
+    run = claim_partition(session, version, world.claim)
     outcome = end_run(session, run, Ending("failed", reason="out of memory"))
-    claim_partition(session, other, claim)
+    claim_partition(session, other, world.claim)
     assert list_runs(session, version) == [(run, outcome)]
 
 
-def test_a_run_of_a_split_is_by_both_versions_and_says_so(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version, other = add_version(session, "first"), add_version(session, "second")
-    alone = claim_partition(session, version, claim)
-    run = claim_partition(session, version, replace(claim, challenger_id=other.id, share="0.25"))
+def test_a_run_of_a_split_is_by_both_versions_and_says_so(session: Session, world: World) -> None:
+    version, other = world.enter(session, "first"), world.enter(session, "second")
+    alone = claim_partition(session, version, world.claim)
+    run = claim_partition(
+        session, version, replace(world.claim, challenger_id=other.id, share="0.25")
+    )
     outcome = end_run(session, run, Ending("succeeded", 842, table_version=0))
     assert (versions_of(session, run), versions_of(session, alone)) == ([version, other], [version])
     assert list_runs(session, other) == [(run, outcome)]
@@ -215,18 +197,14 @@ def test_a_run_of_a_split_is_by_both_versions_and_says_so(
     assert facts == {**facts, "version": "1.0.0", **split}
 
 
-def test_a_run_of_one_version_says_nothing_of_a_split(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    version = add_version(session)
-    end_run(session, claim_partition(session, version, claim), Ending("succeeded", 842))
+def test_a_run_of_one_version_says_nothing_of_a_split(session: Session, world: World) -> None:
+    version = world.enter(session)
+    end_run(session, claim_partition(session, version, world.claim), Ending("succeeded", 842))
     assert not {"challenger", "share"} & set(list_events(session, version.model_id)[-1].facts())
 
 
-def test_a_long_reason_is_kept_whole_and_cut_in_the_event(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    run = claim_partition(session, add_version(session), claim)
+def test_a_long_reason_is_kept_whole_and_cut_in_the_event(session: Session, world: World) -> None:
+    run = claim_partition(session, world.enter(session), world.claim)
     assert end_run(session, run, Ending("failed", reason="x" * 1000)).reason == "x" * 1000
     assert list_events(session, run.model_id)[-1].facts()["reason"] == "x" * 400
 
@@ -239,10 +217,8 @@ def test_an_unknown_run_is_named(session: Session) -> None:
     )
 
 
-def test_a_teardown_is_recorded_beside_the_run(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    run = claim_partition(session, add_version(session), claim)
+def test_a_teardown_is_recorded_beside_the_run(session: Session, world: World) -> None:
+    run = claim_partition(session, world.enter(session), world.claim)
     assert teardown_of(session, run) is None
     record_teardown(session, run, 0.25, clean=True)
     teardown = teardown_of(session, run)
@@ -251,10 +227,10 @@ def test_a_teardown_is_recorded_beside_the_run(
 
 
 def test_a_run_keeps_which_days_of_further_inputs_it_joined_and_its_event_names_them(
-    session: Session, add_version: Add, claim: Claim
+    session: Session, world: World
 ) -> None:
     read = [InputRead("weather", date(2012, 12, day), str(day) * 32, 7) for day in (31, 30)]
-    run = claim_partition(session, add_version(session), claim, read)
+    run = claim_partition(session, world.enter(session), world.claim, read)
     assert [(one.dataset, one.date.day) for one in inputs_of(session, [run.id])] == [
         ("weather", 30),
         ("weather", 31),
@@ -266,20 +242,18 @@ def test_a_run_keeps_which_days_of_further_inputs_it_joined_and_its_event_names_
     assert said["inputs"] == hashlib.sha256(rows).hexdigest()
 
 
-def test_a_run_of_one_input_says_nothing_of_others(
-    session: Session, add_version: Add, claim: Claim
-) -> None:
-    run = claim_partition(session, add_version(session), claim)
+def test_a_run_of_one_input_says_nothing_of_others(session: Session, world: World) -> None:
+    run = claim_partition(session, world.enter(session), world.claim)
     end_run(session, run, Ending("succeeded", 842, table_version=1))
     assert inputs_of(session, [run.id]) == []
     assert "inputs" not in list_events(session, run.model_id, "run succeeded")[-1].facts()
 
 
 def test_a_dead_run_whose_rows_were_committed_leaves_no_run_to_be_shown(
-    session: Session, add_version: Add, claim: Claim
+    session: Session, world: World
 ) -> None:
-    version = add_version(session)
-    good, dead, later = (claim_partition(session, version, claim) for _ in range(3))
+    version = world.enter(session)
+    good, dead, later = (claim_partition(session, version, world.claim) for _ in range(3))
     end_run(session, good, Ending("succeeded", 842, table_version=1))
     end_run(session, dead, Ending("crashed", table_version=2))
     assert visible(session, good) is None  # the table holds other rows than its own by now

@@ -1,9 +1,9 @@
 """Search: what is found by what, in step with every change, the same on both databases."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, delete, event, func, select, text
@@ -13,15 +13,13 @@ from registry.base import now
 from registry.consumers import NewConsumer, add_consumer, remove_consumer
 from registry.metrics import Metric, record_metric
 from registry.models import ModelFacts, RegisteredModel, get_model, put_model
-from registry.reigns import Reign
-from registry.runs import Claim, Ending, RunOutcome, claim_partition, end_run
+from registry.runs import Ending, RunOutcome, claim_partition, end_run
 from registry.search import Bound, Query, Sort, parse_bound, search_models
 from registry.search_docs import CHUNK, SearchDoc, index_models
 from registry.statuses import retire
-from registry.versions import NewVersion, enter_version, get_version
-
-Make = Callable[..., NewVersion]
-Release = Callable[..., Reign]
+from registry.versions import enter_version, get_version
+from tests.registry.lived import relive
+from tests.registry.world import World
 
 SORTS: tuple[Sort, ...] = ("name", "usage", "rank", "scored")
 ODD = (
@@ -46,9 +44,9 @@ ODD = (
 )
 
 
-@pytest.fixture
-def fill(registry: Registry, new_version: Make) -> None:
+def register_three(registry: Registry) -> None:
     """Register flight-delay, churn and house-price, each with one version."""
+    world = World()
     told = (
         ("flight-delay", "operations", "Late?", ("travel",), ("dep_delay", "Carrier"), "flights"),
         ("churn", "marketing", "Who leaves us?", ("crm", "travel"), ("tenure",), "customers"),
@@ -57,7 +55,7 @@ def fill(registry: Registry, new_version: Make) -> None:
     with registry.write() as session:
         for name, owner, description, tags, features, dataset in told:
             new = replace(
-                new_version(name, name=name),
+                world.new_version(name, name=name),
                 facts=ModelFacts(name, owner, description, tags),
                 features=features,
                 dataset=dataset,
@@ -67,18 +65,21 @@ def fill(registry: Registry, new_version: Make) -> None:
 
 
 @pytest.fixture
-def score(registry: Registry, claim: Claim) -> Callable[..., None]:
-    """Return a function that records runs of a model's first version."""
+def fill(registry: Registry, shared: Path) -> None:
+    """Register flight-delay, churn and house-price, each with one version."""
+    relive(registry, shared, register_three)
 
-    def scored(name: str, *rows: int, state: str = "succeeded") -> None:
-        for number, count in enumerate(rows):
-            with registry.write() as session:
-                version = get_version(session, name, "1.0.0")
-                day = claim.date + timedelta(days=number)
-                run = claim_partition(session, version, replace(claim, date=day))
-                end_run(session, run, Ending(state, count))
 
-    return scored
+def score(
+    registry: Registry, world: World, name: str, *rows: int, state: str = "succeeded"
+) -> None:
+    """Record runs of a model's first version."""
+    for number, count in enumerate(rows):
+        with registry.write() as session:
+            version = get_version(session, name, "1.0.0")
+            day = world.claim.date + timedelta(days=number)
+            run = claim_partition(session, version, replace(world.claim, date=day))
+            end_run(session, run, Ending(state, count))
 
 
 def found(registry: Registry, query: Query) -> list[str]:
@@ -139,8 +140,8 @@ def test_odd_filters_find_nothing(registry: Registry) -> None:
             assert found(registry, query) == []
 
 
-def test_odd_facts_of_a_model_are_described(registry: Registry, new_version: Make) -> None:
-    new = replace(new_version("odd"), features=("a\0b", "y" * 5000), notes="'a' \\ \"b\"")
+def test_odd_facts_of_a_model_are_described(registry: Registry, world: World) -> None:
+    new = replace(world.new_version("odd"), features=("a\0b", "y" * 5000), notes="'a' \\ \"b\"")
     with registry.write() as session:
         enter_version(session, new)
     assert found(registry, Query(features=("a\0b",))) == ["flight-delay"]
@@ -203,12 +204,10 @@ def test_what_is_no_bound_is_refused(written: str) -> None:
 
 
 @pytest.mark.usefixtures("fill")
-def test_usage_counts_runs_that_succeeded_and_their_rows(
-    registry: Registry, score: Callable[..., None]
-) -> None:
-    score("churn", 100, 50)
-    score("churn", 7, state="failed")
-    score("flight-delay", 900)
+def test_usage_counts_runs_that_succeeded_and_their_rows(registry: Registry, world: World) -> None:
+    score(registry, world, "churn", 100, 50)
+    score(registry, world, "churn", 7, state="failed")
+    score(registry, world, "flight-delay", 900)
     page = search_models(registry, Query(sort="usage"))
     counted = [(hit.name, hit.runs_30d, hit.rows_30d, hit.last_scored) for hit in page.hits]
     assert counted == [
@@ -222,12 +221,12 @@ def test_usage_counts_runs_that_succeeded_and_their_rows(
 
 @pytest.mark.usefixtures("fill")
 def test_a_run_of_more_than_30_days_ago_is_no_longer_counted(
-    registry: Registry, claim: Claim
+    registry: Registry, world: World
 ) -> None:
     ended = now() - timedelta(days=30, minutes=1)
     with registry.write() as session:
         model_id = get_model(session, "churn").id
-        run = claim_partition(session, get_version(session, "churn", "1.0.0"), claim)
+        run = claim_partition(session, get_version(session, "churn", "1.0.0"), world.claim)
         session.add(
             RunOutcome(
                 run_id=run.id, state="succeeded", rows=5, reason="", resources="{}", ended_at=ended
@@ -243,11 +242,11 @@ def test_a_run_of_more_than_30_days_ago_is_no_longer_counted(
 
 
 @pytest.mark.usefixtures("fill")
-def test_a_hit_says_champion_and_status(registry: Registry, release: Release) -> None:
+def test_a_hit_says_champion_and_status(registry: Registry, world: World) -> None:
     before = search_models(registry, Query(text="churn")).hits[0]
     assert (before.champion, before.status) == (None, "registered")
     with registry.write() as session:
-        release(session, get_version(session, "churn", "1.0.0"))
+        world.release(session, get_version(session, "churn", "1.0.0"))
     after = search_models(registry, Query(status="approved")).hits[0]
     assert (after.name, after.champion, after.status) == ("churn", "1.0.0", "approved")
 
@@ -351,10 +350,10 @@ def test_pages_follow_each_other(registry: Registry) -> None:
     assert [page.total for page in pages] == [3, 3, 3]
 
 
-def test_rank_puts_a_name_before_a_note(registry: Registry, new_version: Make) -> None:
+def test_rank_puts_a_name_before_a_note(registry: Registry, world: World) -> None:
     with registry.write() as session:
-        noted = replace(new_version("a", name="aaa"), notes="Replaces delay.")
+        noted = replace(world.new_version("a", name="aaa"), notes="Replaces delay.")
         enter_version(session, noted)
-        enter_version(session, new_version("b", name="delay"))
+        enter_version(session, world.new_version("b", name="delay"))
     assert found(registry, Query(text="delay")) == ["aaa", "delay"]
     assert found(registry, Query(text="delay", sort="rank")) == ["delay", "aaa"]

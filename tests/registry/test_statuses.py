@@ -1,10 +1,9 @@
 """Taking versions out of use, and what that touches."""
 
-from collections.abc import Callable
 from datetime import date
 
 import pytest
-from sqlalchemy import Executable, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from registry.aliases import aliases_of, set_alias, set_challenger
@@ -12,17 +11,13 @@ from registry.consumers import NewConsumer, add_consumer
 from registry.errors import ApprovalError, UnknownVersionError, VersionUnfitError
 from registry.events import list_events
 from registry.outbox import list_messages
-from registry.policy import Policy
 from registry.promotions import promote
-from registry.reigns import Reign
 from registry.resolution import champion
-from registry.runs import Claim, Ending, claim_partition, end_run
+from registry.runs import Ending, claim_partition, end_run
 from registry.statuses import Retired, deprecated_warning, retire, shown_partitions
-from registry.versions import ModelVersion, VersionStatus, set_status, status_of
+from registry.versions import VersionStatus, set_status, status_of
+from tests.registry.world import World
 
-Add = Callable[..., ModelVersion]
-Release = Callable[..., Reign]
-Tamper = Callable[[Session, Executable], None]
 OPERATIONS = "operations@example.org"
 ALLOWED = {
     "registered": {"deprecated", "revoked", "archived"},
@@ -41,9 +36,9 @@ def out(session: Session, to: str, number: str = "1.0.0") -> Retired:
 
 @pytest.mark.parametrize(("start", "to"), [move for move in MOVES if move[1] in ALLOWED[move[0]]])
 def test_a_move_is_made_beside_its_event(
-    session: Session, add_version: Add, start: str, to: str
+    session: Session, world: World, start: str, to: str
 ) -> None:
-    version = add_version(session)
+    version = world.enter(session)
     if start != "registered":
         set_status(session, version, start, {})
     retired = out(session, to)
@@ -63,8 +58,8 @@ def test_a_move_is_made_beside_its_event(
 @pytest.mark.parametrize(
     ("start", "to"), [(a, b) for a, b in MOVES if a != b and b not in ALLOWED[a]]
 )
-def test_any_other_move_is_refused(session: Session, add_version: Add, start: str, to: str) -> None:
-    version = add_version(session)
+def test_any_other_move_is_refused(session: Session, world: World, start: str, to: str) -> None:
+    version = world.enter(session)
     set_status(session, version, start, {})
     with pytest.raises(VersionUnfitError) as refused:
         out(session, to)
@@ -74,24 +69,22 @@ def test_any_other_move_is_refused(session: Session, add_version: Add, start: st
 
 
 @pytest.mark.parametrize("to", ["deprecated", "revoked", "archived"])
-def test_the_same_again_changes_nothing(session: Session, add_version: Add, to: str) -> None:
-    version = add_version(session)
+def test_the_same_again_changes_nothing(session: Session, world: World, to: str) -> None:
+    version = world.enter(session)
     out(session, to)
     events = len(list_events(session, version.model_id))
     assert not out(session, to).new
     assert len(list_events(session, version.model_id)) == events
 
 
-def test_an_unknown_version_is_named(session: Session, add_version: Add) -> None:
-    add_version(session)
+def test_an_unknown_version_is_named(session: Session, world: World) -> None:
+    world.enter(session)
     with pytest.raises(UnknownVersionError):
         out(session, "revoked", "9.0.0")
 
 
-def test_a_champion_cannot_be_archived(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    release(session, add_version(session))
+def test_a_champion_cannot_be_archived(session: Session, world: World) -> None:
+    world.release(session, world.enter(session))
     with pytest.raises(VersionUnfitError) as refused:
         out(session, "archived")
     assert str(refused.value) == (
@@ -101,24 +94,22 @@ def test_a_champion_cannot_be_archived(
 
 
 def test_a_revoked_champion_keeps_the_alias_and_is_not_resolved(
-    session: Session, add_version: Add, release: Release, tamper: Tamper
+    session: Session, world: World
 ) -> None:
-    version = add_version(session)
-    release(session, version)
+    version = world.enter(session)
+    world.release(session, version)
     assert out(session, "revoked").was_champion
     assert aliases_of(session, version) == ["champion"]
     with pytest.raises(VersionUnfitError, match="is revoked"):
         champion(session, "flight-delay")
-    tamper(session, update(VersionStatus).values(status="approved"))
+    world.tamper(session, update(VersionStatus).values(status="approved"))
     with pytest.raises(VersionUnfitError, match="is revoked"):
         champion(session, "flight-delay")
 
 
-def test_a_deprecated_champion_serves_with_a_warning(
-    session: Session, add_version: Add, release: Release
-) -> None:
-    version = add_version(session)
-    release(session, version)
+def test_a_deprecated_champion_serves_with_a_warning(session: Session, world: World) -> None:
+    version = world.enter(session)
+    world.release(session, version)
     assert deprecated_warning(session, version) == ""
     out(session, "deprecated")
     assert champion(session, "flight-delay") is version
@@ -126,46 +117,36 @@ def test_a_deprecated_champion_serves_with_a_warning(
 
 
 @pytest.mark.parametrize("to", ["deprecated", "revoked", "archived"])
-def test_what_is_out_of_use_is_not_promoted(
-    session: Session,
-    add_version: Add,
-    approve: Callable[..., None],
-    policy: Policy,
-    to: str,
-) -> None:
-    approve(session, add_version(session))
+def test_what_is_out_of_use_is_not_promoted(session: Session, world: World, to: str) -> None:
+    world.approve(session, world.enter(session))
     out(session, to)
     with pytest.raises(VersionUnfitError, match=f"is {to}, not approved"):
-        promote(session, "flight-delay", "1.0.0", policy, "linux x86_64")
+        promote(session, "flight-delay", "1.0.0", world.policy, "linux x86_64")
 
 
 @pytest.mark.parametrize("to", ["deprecated", "revoked", "archived"])
-def test_what_is_out_of_use_is_decided_on_no_more(
-    session: Session, add_version: Add, say: Callable[..., object], to: str
-) -> None:
-    version = add_version(session)
+def test_what_is_out_of_use_is_decided_on_no_more(session: Session, world: World, to: str) -> None:
+    version = world.enter(session)
     out(session, to)
     with pytest.raises(ApprovalError, match=f"the version is {to}"):
-        say(session, version, "review", OPERATIONS)
+        world.say(session, version, "review", OPERATIONS)
 
 
 @pytest.mark.parametrize(("to", "left"), [("revoked", []), ("archived", [])])
 def test_aliases_do_not_point_at_what_is_out_of_use(
-    session: Session, add_version: Add, to: str, left: list[str]
+    session: Session, world: World, to: str, left: list[str]
 ) -> None:
-    version = add_version(session)
+    version = world.enter(session)
     set_challenger(session, version, "retrained")
     set_alias(session, "canary", version)
     out(session, to)
     assert aliases_of(session, version) == left
 
 
-def test_a_revocation_names_the_partitions_readers_see(
-    session: Session, add_version: Add, release: Release, claim: Claim
-) -> None:
-    version = add_version(session)
-    release(session, version)
-    run = claim_partition(session, version, claim)
+def test_a_revocation_names_the_partitions_readers_see(session: Session, world: World) -> None:
+    version = world.enter(session)
+    world.release(session, version)
+    run = claim_partition(session, version, world.claim)
     end_run(session, run, Ending("succeeded", 842))
     seen = [("production", date(2013, 1, 1), run.id)]
     assert shown_partitions(session, version) == seen
@@ -176,9 +157,9 @@ def test_a_revocation_names_the_partitions_readers_see(
 
 @pytest.mark.parametrize(("to", "told"), [("deprecated", 1), ("revoked", 1), ("archived", 0)])
 def test_consumers_are_told_of_what_concerns_them(
-    session: Session, add_version: Add, to: str, told: int
+    session: Session, world: World, to: str, told: int
 ) -> None:
-    version = add_version(session)
+    version = world.enter(session)
     add_consumer(session, "flight-delay", NewConsumer("crew", "crew@example.org"))
     assert out(session, to).consumers == ["crew"][:told]
     event = list_events(session, version.model_id)[-1]

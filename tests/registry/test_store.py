@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -20,9 +19,7 @@ from registry.events import first_broken_event, list_events
 from registry.models import ModelFacts, list_models, put_model
 from registry.runs import Run, visible_runs
 from registry.store import SCHEMA
-from registry.versions import ModelVersion
-
-Add = Callable[..., ModelVersion]
+from tests.registry.world import World
 
 ROOT = Path(package).parents[1]  # where the processes find our packages
 
@@ -175,10 +172,10 @@ def test_two_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
 
 
 def test_writers_in_four_processes_lose_no_update(
-    registry: Registry, database: str, tmp_path: Path, add_version: Add
+    registry: Registry, database: str, tmp_path: Path, world: World
 ) -> None:
     with registry.write() as session:
-        model_id = add_version(session).model_id
+        model_id = world.enter(session).model_id
     run_at_once(SCORE, 4, database, str(tmp_path))
     with registry.read() as session:
         epochs = session.scalars(select(Run.epoch).order_by(Run.epoch)).all()

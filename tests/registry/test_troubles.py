@@ -1,7 +1,7 @@
 """What ails a database or a text is told in words, without statements and values."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,8 @@ from registry.errors import StoreError, TextRefusedError, UnknownModelError
 from registry.events import list_events
 from registry.models import ModelFacts, get_model, list_models, put_model
 from registry.policy import Policy
-from registry.versions import ModelVersion, NewVersion, enter_version
+from registry.versions import enter_version
+from tests.registry.world import World
 
 FACTS = ModelFacts("flight-delay", "operations", "Will this flight arrive late?")
 
@@ -111,16 +112,13 @@ def test_a_name_that_is_no_text_is_refused_where_one_reads(registry: Registry, o
 
 @pytest.mark.parametrize("odd", ["a\0b", "\ud800", "fl\udcff"])
 def test_a_comment_that_not_every_database_takes_is_refused(
-    registry: Registry,
-    add_version: Callable[..., ModelVersion],
-    policy: Policy,
-    odd: str,
+    registry: Registry, world: World, odd: str
 ) -> None:
     with registry.write() as session:
-        model_id = add_version(session).model_id
+        model_id = world.enter(session).model_id
     said = Decision("review", "approve", "reviewer@example.org", odd)
     with pytest.raises(TextRefusedError, match="for comment of approval is refused: it has "):
-        _decide(registry, said, policy)
+        _decide(registry, said, world.policy)
     with registry.read() as session:
         assert [event.kind for event in list_events(session, model_id)] == ["registered"]
 
@@ -132,18 +130,16 @@ def _decide(registry: Registry, said: Decision, policy: Policy) -> None:
 
 @pytest.mark.parametrize("odd", ["a\0b", "\ud800"])
 def test_notes_that_not_every_database_takes_are_refused(
-    session: Session, new_version: Callable[..., NewVersion], odd: str
+    session: Session, world: World, odd: str
 ) -> None:
     with pytest.raises(TextRefusedError, match="for notes of model_version is refused"):
-        enter_version(session, replace(new_version(), notes=odd))
+        enter_version(session, replace(world.new_version(), notes=odd))
     session.expunge_all()
 
 
-def test_a_text_longer_than_its_column_is_refused(
-    session: Session, new_version: Callable[..., NewVersion]
-) -> None:
+def test_a_text_longer_than_its_column_is_refused(session: Session, world: World) -> None:
     with pytest.raises(TextRefusedError) as refusal:
-        enter_version(session, replace(new_version(), author="a" * 201))
+        enter_version(session, replace(world.new_version(), author="a" * 201))
     assert str(refusal.value) == (
         f"Text '{'a' * 60}'... for author of model_version is refused: it has 201 characters, at "
         "most 200 fit. Write it again without that."

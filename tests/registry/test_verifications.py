@@ -1,29 +1,20 @@
 """Deployment verifications: the last one counts."""
 
-from collections.abc import Callable
-
 from sqlalchemy.orm import Session
 
 from registry.events import list_events
-from registry.verifications import Verification, last_verification, passed_verification
-from registry.versions import ModelVersion
-
-Add = Callable[..., ModelVersion]
-Verify = Callable[..., Verification]
+from registry.verifications import last_verification, passed_verification
+from tests.registry.world import World
 
 
-def test_a_version_that_was_never_verified_has_not_passed(
-    session: Session, add_version: Add
-) -> None:
-    assert passed_verification(session, add_version(session)) is None
+def test_a_version_that_was_never_verified_has_not_passed(session: Session, world: World) -> None:
+    assert passed_verification(session, world.enter(session)) is None
 
 
-def test_a_verification_is_kept_beside_its_event(
-    session: Session, add_version: Add, verify: Verify
-) -> None:
-    version = add_version(session)
+def test_a_verification_is_kept_beside_its_event(session: Session, world: World) -> None:
+    version = world.enter(session)
     assert passed_verification(session, version) is None
-    assert verify(session, version) is passed_verification(session, version)
+    assert world.verify(session, version) is passed_verification(session, version)
     (event,) = list_events(session, version.model_id, "verified")
     assert event.facts() == {
         "version": "1.0.0",
@@ -36,23 +27,19 @@ def test_a_verification_is_kept_beside_its_event(
     }
 
 
-def test_a_later_failure_takes_the_pass_back(
-    session: Session, add_version: Add, verify: Verify
-) -> None:
-    version = add_version(session)
-    verify(session, version)
-    failed = verify(session, version, passed=False)
+def test_a_later_failure_takes_the_pass_back(session: Session, world: World) -> None:
+    version = world.enter(session)
+    world.verify(session, version)
+    failed = world.verify(session, version, passed=False)
     assert passed_verification(session, version) is None
     assert last_verification(session, version) is failed
-    assert verify(session, version) is passed_verification(session, version)
+    assert world.verify(session, version) is passed_verification(session, version)
 
 
-def test_each_platform_is_verified_for_itself(
-    session: Session, add_version: Add, verify: Verify
-) -> None:
-    version = add_version(session)
-    verify(session, version, platform="linux x86_64")
-    verify(session, version, passed=False, platform="linux aarch64")
+def test_each_platform_is_verified_for_itself(session: Session, world: World) -> None:
+    version = world.enter(session)
+    world.verify(session, version, platform="linux x86_64")
+    world.verify(session, version, passed=False, platform="linux aarch64")
     assert passed_verification(session, version, "linux x86_64") is not None
     assert passed_verification(session, version, "linux aarch64") is None
     assert passed_verification(session, version, "macos arm64") is None

@@ -1,7 +1,6 @@
 """Wheels kept as blobs, found by the digests that locks name, moved with a model on request."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,10 @@ from registry.audit import audit
 from registry.errors import AuditError, ImportRefusedError
 from registry.exporting import export_model
 from registry.importing import import_model
-from registry.registration import Registration, register
+from registry.registration import register
 from registry.wheels import Wheel, find_wheels, is_locked, list_wheels, put_wheel, read_lock
+from tests.registry.lived import relive
+from tests.registry.world import World
 
 NAME = "flight-delay"
 # As in the simple index of each project.
@@ -92,10 +93,9 @@ def test_a_lock_without_hashes_names_no_wheels(session: Session) -> None:
     assert find_wheels(session, b"six==1.17.0\n") == []
 
 
-@pytest.fixture
-def kept(registry: Registry, registration: Callable[..., Registration]) -> Registry:
-    """Return a registry with a version whose lock names one kept wheel, and a wheel of another."""
-    new = registration()
+def keep_wheels(registry: Registry) -> None:
+    """Register a version whose lock names one kept wheel, and keep a wheel of another."""
+    new = World().registration()
     with registry.write() as session:
         for content, filename in ((CONTENT, SIX), (b"another", NUMPY)):
             digest = registry.blobs.put(content)
@@ -103,13 +103,12 @@ def kept(registry: Registry, registration: Callable[..., Registration]) -> Regis
     requirements = lock(registry.blobs.put(CONTENT))
     contents = {**new.contents, "requirements.lock": ("lock", requirements)}
     register(registry, replace(new, contents=contents))
-    return registry
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Registry:
-    """Return another, empty registry."""
-    return Registry(f"sqlite:///{tmp_path}/target.db", tmp_path / "target-blobs")
+def kept(registry: Registry, shared: Path) -> Registry:
+    """Return a registry with a version whose lock names one kept wheel, and a wheel of another."""
+    return relive(registry, shared, keep_wheels)
 
 
 def test_wheels_stay_behind_unless_asked_for(
