@@ -17,6 +17,7 @@ from registry.aliases import (
 from registry.errors import AliasError, ConflictError
 from registry.events import append_event, list_events
 from registry.versions import set_status
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 
@@ -79,6 +80,7 @@ def test_an_alias_of_ones_own_is_set_moved_and_removed_beside_events(
     ]
 
 
+@on_sqlite
 @pytest.mark.parametrize("act", ["set", "remove"])
 def test_champion_is_protected(session: Session, world: World, act: str) -> None:
     first, second = world.enter(session, "first"), world.enter(session, "second")
@@ -102,6 +104,7 @@ def test_an_alias_that_is_none_cannot_be_removed(session: Session, world: World)
         remove_alias(session, version.model_id, "canary")
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", ["", "Canary", "-canary", "a b", "x" * 64, "1.0.0", "\x1b[2J"])
 def test_an_odd_alias_is_refused(session: Session, world: World, name: str) -> None:
     version = world.enter(session)

@@ -22,6 +22,7 @@ from registry.errors import ApprovalError, UnknownVersionError
 from registry.events import list_events
 from registry.policy import GATES
 from registry.versions import enter_version, status_of
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 REVIEWER = "reviewer@example.org"
@@ -89,6 +90,7 @@ def test_go_live_is_an_event_and_leaves_the_status(session: Session, world: Worl
     assert kinds == ["registered", "approved", "verified", "go-live approved"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("author", ["author@example.org", "Author@Example.org"])
 def test_the_author_cannot_approve_even_when_listed(
     session: Session, world: World, author: str
@@ -103,6 +105,7 @@ def test_the_author_cannot_approve_even_when_listed(
     assert latest_decision(session, version, "review") is None
 
 
+@on_sqlite
 def test_somebody_who_is_not_listed_cannot_approve(session: Session, world: World) -> None:
     version = world.enter(session)
     with pytest.raises(ApprovalError) as refused:
@@ -114,12 +117,14 @@ def test_somebody_who_is_not_listed_cannot_approve(session: Session, world: Worl
     assert status_of(session, version) == "registered"
 
 
+@on_sqlite
 def test_an_unknown_gate_is_refused(session: Session, world: World) -> None:
     version = world.enter(session)
     with pytest.raises(ApprovalError, match=r"no decision at a gate.*'review', 'go-live'"):
         world.say(session, version, "canary", REVIEWER)
 
 
+@on_sqlite
 def test_an_unknown_decision_is_refused(session: Session, world: World) -> None:
     version = world.enter(session)
     with pytest.raises(ApprovalError):
@@ -268,6 +273,7 @@ def test_the_champion_needs_no_further_decision(session: Session, world: World) 
     assert status_of(session, version) == "approved"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "typed", [" Reviewer@Example.org", "reviewer@example.org ", "\uff52eviewer@example.org"]
 )
@@ -281,6 +287,7 @@ def test_a_decision_is_kept_under_the_name_that_the_policy_writes(
     assert is_live(session, approval, world.policy)
 
 
+@on_sqlite
 def test_the_author_typed_in_another_way_cannot_approve(session: Session, world: World) -> None:
     new = replace(world.new_version(), author="ren\u00e9@example.org ")
     version, _ = enter_version(session, new)
@@ -289,6 +296,7 @@ def test_the_author_typed_in_another_way_cannot_approve(session: Session, world:
         world.say(session, version, "review", "rene\u0301@example.org", under=listed)
 
 
+@on_sqlite
 def test_two_gates_need_two_people_however_one_types(session: Session, world: World) -> None:
     twins = ("ren\u00e9@example.org", "rene\u0301@example.org")  # as a policy of before named both
     listed = replace(world.policy, approvers=dict.fromkeys(GATES, twins))
@@ -299,6 +307,7 @@ def test_two_gates_need_two_people_however_one_types(session: Session, world: Wo
         world.say(session, version, "go-live", twins[1], under=listed)
 
 
+@on_sqlite
 def test_a_rejection_needs_a_reason(session: Session, world: World) -> None:
     version = world.enter(session)
     said = Decision("review", "reject", REVIEWER, " ")

@@ -29,6 +29,7 @@ from registry.approvers import (
 from registry.errors import ApprovalError, ApproverError, WrongCodeError
 from registry.events import list_events
 from registry.vault import Vault, make_key
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 REVIEWER = "reviewer@example.org"
@@ -124,12 +125,14 @@ def test_one_person_is_enrolled_once(
         enrol(registry, vault, name, Presence(REVIEWER, code(secret, NOON), NOON))
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\x1b[31mb", "a\nb"])
 def test_an_odd_name_is_refused(registry: Registry, vault: Vault, name: str) -> None:
     with pytest.raises(ApproverError, match=r"no name\. Expected 1 to 200 printable characters\."):
         enrol(registry, vault, name, None)
 
 
+@on_sqlite
 @pytest.mark.parametrize("seconds", [-30, -1, 0, 29, 59])
 def test_a_code_counts_one_time_step_early_or_late(
     registry: Registry, vault: Vault, secret: str, seconds: int
@@ -137,6 +140,7 @@ def test_a_code_counts_one_time_step_early_or_late(
     show(registry, vault, code(secret, NOON + timedelta(seconds=seconds)))
 
 
+@on_sqlite
 @pytest.mark.parametrize("seconds", [-31, 60, 86400])
 def test_a_code_of_another_time_is_wrong(
     registry: Registry, vault: Vault, secret: str, seconds: int
@@ -149,6 +153,7 @@ def test_a_code_of_another_time_is_wrong(
     )
 
 
+@on_sqlite
 def test_the_codes_are_those_that_pyotp_shows(
     registry: Registry, vault: Vault, secret: str
 ) -> None:
@@ -161,11 +166,13 @@ def test_without_a_time_the_code_of_this_moment_counts(
     act_present(registry, vault, Presence(REVIEWER, pyotp.TOTP(secret).now()), lambda _: None)
 
 
+@on_sqlite
 def test_a_code_may_be_typed_with_a_space(registry: Registry, vault: Vault, secret: str) -> None:
     digits = code(secret, NOON)
     show(registry, vault, f"{digits[:3]} {digits[3:]}")
 
 
+@on_sqlite
 @pytest.mark.parametrize("typed", ["", "12345", "½²³٤٥٦", "x" * 1000])
 def test_what_is_no_code_is_wrong(
     registry: Registry, vault: Vault, secret: str, typed: str
@@ -383,6 +390,7 @@ def test_one_person_has_one_enrolment_and_is_found_however_typed(
         assert enrolled_since(session, twin) == enrolled_since(session, REVIEWER) is not None
 
 
+@on_sqlite
 @pytest.mark.parametrize("odd", ["\ud800", "\0", "\uff11" * 6])
 def test_a_code_of_odd_characters_is_a_wrong_one(
     registry: Registry, vault: Vault, secret: str, odd: str

@@ -1,9 +1,6 @@
 """The audit finds and names the first thing that is wrong."""
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -15,10 +12,9 @@ from sqlalchemy import Executable, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from registry import Registry
-from registry import __file__ as package
 from registry.aliases import Alias, remove_alias, set_alias, set_challenger
 from registry.approvals import Approval, ApprovalUse
-from registry.audit import audit, export_events, list_heads
+from registry.audit import audit, list_heads
 from registry.blobs_folder import FolderBlobs
 from registry.consumers import Consumer, NewConsumer, add_consumer
 from registry.errors import AuditError
@@ -44,7 +40,6 @@ from tests.registry.lived import relive
 from tests.registry.meddling import rewrite, unguarded
 from tests.registry.world import World
 
-SCRIPT = Path(package).parents[1] / "docs" / "reference" / "verify_chain.py"
 NAME = "flight-delay"
 
 
@@ -406,34 +401,3 @@ def test_the_database_itself_refuses_that_events_are_edited(lived: Registry) -> 
         ):
             session.execute(statement)
     audit(lived)
-
-
-def test_a_script_without_pilotline_verifies_the_export(lived: Registry, tmp_path: Path) -> None:
-    with lived.read() as session:
-        lines = [json.dumps(event) for event in export_events(session)]
-        head = list_heads(session)[0]
-    path = tmp_path / "events.jsonl"
-
-    def verify(text: list[str], *heads: str) -> subprocess.CompletedProcess[str]:
-        path.write_text("".join(f"{line}\n" for line in text), "utf-8")
-        command = [sys.executable, "-I", str(SCRIPT), str(path), *heads]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    sound = verify(lines, head.hash)
-    assert sound.stdout == f"{NAME}: {head.seq} events, head {head.hash}\n"
-    edited = verify([lines[0].replace("author@", "nobody@"), *lines[1:]])
-    assert edited.stderr == f"{NAME}: event 1 is missing, edited or moved\n"
-    assert "event 3 is missing" in verify(lines[:2] + lines[3:]).stderr
-    assert "events were cut" in verify(lines[:-1], head.hash).stderr
-
-
-def test_the_script_without_a_file_says_how_it_is_called() -> None:
-    told = subprocess.run(
-        [sys.executable, "-I", str(SCRIPT)], capture_output=True, text=True, check=False
-    )
-    assert (told.returncode, told.stdout) == (2, "")
-    assert "python3 verify_chain.py events.jsonl [HEAD ...]" in told.stderr
-
-
-def test_the_script_is_as_short_as_promised() -> None:
-    assert len(SCRIPT.read_text("utf-8").splitlines()) <= 33

@@ -13,6 +13,7 @@ from registry.consumers import (
 )
 from registry.errors import ConsumerError, UnknownModelError
 from registry.events import latest_event, list_events
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 DESK = NewConsumer("gate desk", "gate@example.org", "~=1.2")
@@ -97,6 +98,7 @@ def test_those_who_cannot_take_a_version_are_named(session: Session, model_id: i
     assert broken_by(session, model_id, "1.3.0") == []
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "contact",
     [
@@ -116,6 +118,7 @@ def test_a_contact_is_an_address_that_holds_no_secret(
     assert add_consumer(session, "flight-delay", NewConsumer("crew", contact)).contact == contact
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "contact",
     [
@@ -161,6 +164,7 @@ def test_a_contact_that_is_none_or_holds_a_secret_is_refused(
     assert list_consumers(session, model_id) == []
 
 
+@on_sqlite
 @pytest.mark.parametrize("needs", ["1.2", "about 1", "~=1", "===\ud800", ",".join([">=1.0"] * 34)])
 def test_a_constraint_that_is_none_is_refused(session: Session, model_id: int, needs: str) -> None:
     with pytest.raises(ConsumerError) as refused:
@@ -171,6 +175,7 @@ def test_a_constraint_that_is_none_is_refused(session: Session, model_id: int, n
     )
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", ["", " ", "x" * 201, "a\x1b[2Jb"])
 def test_an_odd_name_is_refused(session: Session, model_id: int, name: str) -> None:
     with pytest.raises(ConsumerError, match=r"no name\. Expected 1 to 200 printable characters\."):

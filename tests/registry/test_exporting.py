@@ -11,6 +11,7 @@ from registry.errors import MissingBlobError, StoreError, UnknownModelError
 from registry.exporting import export_model
 from registry.registration import register
 from registry.versions import ModelVersion
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 NAME = "flight-delay"
@@ -60,6 +61,7 @@ def test_no_database_id_is_in_the_rows(
     ]
 
 
+@on_sqlite
 def test_a_tar_file_is_read_by_any_tar(
     registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:
@@ -71,6 +73,7 @@ def test_a_tar_file_is_read_by_any_tar(
     assert names[1:] == sorted(names[1:])
 
 
+@on_sqlite
 def test_an_existing_path_is_refused(
     registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:
@@ -79,6 +82,7 @@ def test_an_existing_path_is_refused(
         export_model(registry, NAME, tmp_path / "out")
 
 
+@on_sqlite
 def test_a_missing_blob_leaves_nothing_behind(
     registry: Registry, version: ModelVersion, tmp_path: Path
 ) -> None:

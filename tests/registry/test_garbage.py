@@ -16,6 +16,7 @@ from registry.garbage import collect_garbage
 from registry.ingests import Ingest, record_ingest
 from registry.registration import register
 from registry.wheels import Wheel, put_wheel
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 DAY = timedelta(days=1)
@@ -42,6 +43,7 @@ def test_what_nothing_names_goes_after_the_grace_time(registry: Registry, world:
     assert registry.blobs.has(version.digest)
 
 
+@on_sqlite
 def test_what_is_younger_than_the_grace_time_stays(registry: Registry) -> None:
     stray = registry.blobs.put(b"perhaps of a training under way")
     done = collect_garbage(registry, DAY, only_plan=False)
@@ -49,6 +51,7 @@ def test_what_is_younger_than_the_grace_time_stays(registry: Registry) -> None:
     assert registry.blobs.has(stray)
 
 
+@on_sqlite
 def test_putting_the_same_bytes_again_makes_them_young(registry: Registry) -> None:
     stray = registry.blobs.put(b"again")
     age_blobs(registry, 25)
@@ -95,6 +98,7 @@ def test_the_profiles_of_ingested_days_stay_those_of_before_too(registry: Regist
     assert (done.removed, done.kept) == ([], 2)
 
 
+@on_sqlite
 def test_a_damaged_manifest_stops_it(registry: Registry, world: World) -> None:
     version, _ = register(registry, world.registration())
     stray = registry.blobs.put(b"nobody names this")
@@ -105,11 +109,13 @@ def test_a_damaged_manifest_stops_it(registry: Registry, world: World) -> None:
     assert registry.blobs.has(stray)
 
 
+@on_sqlite
 def test_a_short_grace_time_is_refused(registry: Registry) -> None:
     with pytest.raises(ValueError, match="at least 2:00:00"):
         collect_garbage(registry, timedelta(minutes=5), only_plan=False)
 
 
+@on_sqlite
 def test_a_grace_time_beyond_the_calendar_is_refused(registry: Registry) -> None:
     with pytest.raises(ValueError, match="at most 36500 days"):
         collect_garbage(registry, timedelta.max, only_plan=True)
@@ -124,6 +130,7 @@ class PutMeanwhile(FolderBlobs):
         self.put(b"a profile")
 
 
+@on_sqlite
 def test_what_is_put_again_after_the_listing_stays(registry: Registry, tmp_path: Path) -> None:
     profile, stray = registry.blobs.put(b"a profile"), registry.blobs.put(b"nobody names this")
     age_blobs(registry, 25)
@@ -133,6 +140,7 @@ def test_what_is_put_again_after_the_listing_stays(registry: Registry, tmp_path:
     assert registry.blobs.get(profile) == b"a profile"
 
 
+@on_sqlite
 def test_a_folder_in_place_of_a_blob_is_left_alone(registry: Registry) -> None:
     assert isinstance(registry.blobs, FolderBlobs)
     stray = registry.blobs.put(b"nobody names this")
@@ -144,6 +152,7 @@ def test_a_folder_in_place_of_a_blob_is_left_alone(registry: Registry) -> None:
     assert path.is_dir()
 
 
+@on_sqlite
 def test_nothing_outside_the_store_is_touched(registry: Registry, tmp_path: Path) -> None:
     assert isinstance(registry.blobs, FolderBlobs)
     foreign = registry.blobs.root / "aa" / "notes.txt"

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from registry.errors import NameRefusedError, UnknownModelError
 from registry.models import ModelFacts, get_model, list_models, put_model
+from tests.registry.databases import on_sqlite
 
 
 def test_a_model_is_added_once_and_brought_up_to_date(session: Session) -> None:
@@ -21,6 +22,7 @@ def test_models_are_listed_by_name(session: Session) -> None:
     assert get_model(session, "seat-demand").tag_list() == ["example"]
 
 
+@on_sqlite
 def test_a_refused_name_adds_nothing(session: Session) -> None:
     with pytest.raises(NameRefusedError):
         put_model(session, ModelFacts("Flight Delay", "operations", ""))

@@ -20,6 +20,7 @@ from registry.events import append_event, list_events
 from registry.models import get_model
 from registry.notify import send_message
 from registry.outbox import Message, deliver, list_messages, tell_consumers
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 ROOT = Path(package).parents[1]  # where the process finds our packages
@@ -142,6 +143,7 @@ def test_a_web_hook_that_fails_is_tried_again(registry: Registry, world: World, 
     assert kept.problem == ""
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("attempts", "minutes"),
     [(0, 1), (1, 2), (2, 4), (8, 256), (9, 360), (4000, 360)],  # doubled up to six hours
@@ -209,6 +211,7 @@ def test_one_that_fails_does_not_stop_the_others(registry: Registry, world: Worl
         assert [message.consumer for message in list_messages(session)] == ["app", "app"]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("contact", "environment", "address"),
     [
@@ -244,6 +247,7 @@ def test_secrets_come_from_the_environment(
     assert sent_to == [address]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("contact", "variable"), [("env:DESK", "DESK"), ("desk@example.org", "PILOTLINE_MAIL")]
 )

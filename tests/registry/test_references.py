@@ -14,6 +14,7 @@ from registry.errors import (
 )
 from registry.references import end_of_day, look_up, resolve, split_reference
 from registry.versions import ModelVersion, set_status
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 
@@ -40,6 +41,7 @@ def test_a_reference_is_what_follows_the_at_sign(text: str, parts: tuple[str, st
     assert split_reference(text) == parts
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("reference", "number"),
     [
@@ -125,6 +127,7 @@ def test_the_calendar_s_last_day_ends_with_the_calendar() -> None:
     assert end_of_day(date(9999, 12, 31)) == datetime.max.replace(tzinfo=UTC)
 
 
+@on_sqlite
 @pytest.mark.parametrize("reference", ["9.9.9", ">=3", "canary", "as-of:yesterday", "1.0"])
 def test_a_reference_that_fits_nothing_is_named(
     session: Session, versions: dict[str, ModelVersion], reference: str
@@ -133,6 +136,7 @@ def test_a_reference_that_fits_nothing_is_named(
         resolve(session, "flight-delay", reference)
 
 
+@on_sqlite
 @pytest.mark.parametrize("reference", ["1.0.0", "champion", ">=1", "canary", "as-of:2013-01-01"])
 def test_a_reference_to_an_unknown_model_names_the_model(session: Session, reference: str) -> None:
     with pytest.raises(UnknownModelError):

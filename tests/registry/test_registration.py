@@ -23,6 +23,7 @@ from registry.metrics import list_metrics
 from registry.models import get_model
 from registry.registration import register
 from registry.versions import ModelVersion, list_versions
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 ROOT = Path(package).parents[1]
@@ -57,6 +58,7 @@ def run_register(registry: Registry, failpoint: str | None) -> subprocess.Comple
     return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
 
 
+@on_sqlite
 def test_everything_handed_in_is_in_the_manifest(registry: Registry, world: World) -> None:
     version, new = register(registry, world.registration())
     assert (version.number, new) == ("1.0.0", True)
@@ -72,6 +74,7 @@ def test_everything_handed_in_is_in_the_manifest(registry: Registry, world: Worl
     audit(registry)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("path", "data", "what"),
     [
@@ -100,6 +103,7 @@ def test_the_same_bytes_twice_are_one_version(registry: Registry, world: World) 
         assert len(list_events(session, first.model_id)) == 1
 
 
+@on_sqlite
 def test_release_notes_are_required(registry: Registry, world: World) -> None:
     with pytest.raises(ValueError, match="without release notes"):
         register(registry, world.registration(notes="  \n"))

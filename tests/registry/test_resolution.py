@@ -24,6 +24,7 @@ from registry.resolution import (
 )
 from registry.statuses import retire
 from registry.versions import ModelVersion, VersionStatus, set_status
+from tests.registry.databases import on_sqlite
 from tests.registry.meddling import unguarded
 from tests.registry.world import World
 
@@ -160,6 +161,7 @@ MISSING = "has not the approvals any more that its promotion counted"
 LOG = "is not what the last promotion on record says"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [

@@ -16,6 +16,7 @@ from registry.resolution import champion
 from registry.runs import Ending, claim_partition, end_run
 from registry.statuses import Retired, deprecated_warning, retire, shown_partitions
 from registry.versions import VersionStatus, set_status, status_of
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 OPERATIONS = "operations@example.org"
@@ -55,6 +56,7 @@ def test_a_move_is_made_beside_its_event(
     assert event.facts() == said | ({"partitions": []} if to == "revoked" else {})
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("start", "to"), [(a, b) for a, b in MOVES if a != b and b not in ALLOWED[a]]
 )

@@ -19,6 +19,7 @@ from registry.events import first_broken_event, list_events
 from registry.models import ModelFacts, list_models, put_model
 from registry.runs import Run, visible_runs
 from registry.store import SCHEMA
+from tests.registry.databases import on_sqlite
 from tests.registry.world import World
 
 ROOT = Path(package).parents[1]  # where the processes find our packages
@@ -91,6 +92,7 @@ def test_a_registry_in_memory_works_alone(tmp_path: Path) -> None:
             assert [model.name for model in list_models(session)] == ["flight-delay"]
 
 
+@on_sqlite
 def test_a_blob_store_may_be_a_folder_or_a_store(database: str, tmp_path: Path) -> None:
     store = FolderBlobs(tmp_path)
     with Registry(database, store) as registry:

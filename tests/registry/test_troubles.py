@@ -18,6 +18,7 @@ from registry.events import list_events
 from registry.models import ModelFacts, get_model, list_models, put_model
 from registry.policy import Policy
 from registry.versions import enter_version
+from tests.registry.databases import on_postgresql, on_sqlite
 from tests.registry.world import World
 
 FACTS = ModelFacts("flight-delay", "operations", "Will this flight arrive late?")
@@ -45,7 +46,7 @@ def refused(problem: str, remedy: str) -> Iterator[None]:
         assert unsaid not in str(told.value)
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_full_disk_is_told(registry: Registry, file: Path) -> None:
     pages = sqlite3.connect(file).execute("PRAGMA page_count").fetchone()[0]
     run_first(registry.engine, f"PRAGMA max_page_count = {pages}")  # SQLITE_FULL, as a full disk
@@ -55,14 +56,14 @@ def test_a_full_disk_is_told(registry: Registry, file: Path) -> None:
         assert list_models(session) == []
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_database_that_cannot_be_written_is_told(registry: Registry) -> None:
     run_first(registry.engine, "PRAGMA query_only = ON")  # SQLITE_READONLY, as a read-only disk
     with refused("it cannot be written", "Check the rights"), registry.write() as session:
         put_model(session, FACTS)
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_commit_that_stays_busy_is_told(registry: Registry, file: Path) -> None:
     run_first(registry.engine, "PRAGMA busy_timeout = 50")  # not half a minute
     reader = sqlite3.connect(file, isolation_level=None)
@@ -75,7 +76,7 @@ def test_a_commit_that_stays_busy_is_told(registry: Registry, file: Path) -> Non
         put_model(session, FACTS)
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@on_sqlite
 def test_a_damaged_file_is_told(registry: Registry, file: Path) -> None:
     registry.close()
     data = bytearray(file.read_bytes())
@@ -85,7 +86,7 @@ def test_a_damaged_file_is_told(registry: Registry, file: Path) -> None:
         list_models(session)
 
 
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@on_postgresql
 def test_a_lock_that_is_not_given_back_is_told(
     registry: Registry, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +99,7 @@ def test_a_lock_that_is_not_given_back_is_told(
     other.dispose()
 
 
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@on_postgresql
 def test_a_server_that_goes_away_is_told(registry: Registry) -> None:
     with refused("its server went away", "Check that the database"), registry.write() as session:
         session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))

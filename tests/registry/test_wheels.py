@@ -14,6 +14,7 @@ from registry.exporting import export_model
 from registry.importing import import_model
 from registry.registration import register
 from registry.wheels import Wheel, find_wheels, is_locked, list_wheels, put_wheel, read_lock
+from tests.registry.databases import on_sqlite
 from tests.registry.lived import relive
 from tests.registry.world import World
 
@@ -46,6 +47,7 @@ def test_wheels_are_found_by_digest_and_listed_by_name(session: Session) -> None
     assert [(wheel.filename, wheel.size) for wheel in found] == [(NUMPY, 2**31), (SIX, 11050)]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "filename",
     ["numpy-2.2.0-py3-none-any.whl", "six-1.16.0-py3-none-any.whl", "six.whl", SIX + "x"],
@@ -59,6 +61,7 @@ def test_a_wheel_under_the_name_of_another_package_is_passed_over(
     assert [wheel.filename for wheel in find_wheels(session, lock("a" * 64))] == [SIX]
 
 
+@on_sqlite
 def test_of_two_wheels_with_one_name_one_is_found(session: Session) -> None:
     for digest in ("b" * 64, "a" * 64):
         put_wheel(session, Wheel(sha256=digest, filename=SIX, size=11050))
@@ -88,6 +91,7 @@ def test_a_wheel_put_twice_is_there_once(session: Session) -> None:
     assert len(find_wheels(session, lock("a" * 64))) == 1
 
 
+@on_sqlite
 def test_a_lock_without_hashes_names_no_wheels(session: Session) -> None:
     put_wheel(session, Wheel(sha256="a" * 64, filename=SIX, size=11050))
     assert find_wheels(session, b"six==1.17.0\n") == []
@@ -143,6 +147,7 @@ def test_wheels_can_follow_a_model_that_is_here_already(
     assert import_model(target, tmp_path / "whole").wheels == 0
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "forged",
     [
