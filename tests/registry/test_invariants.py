@@ -19,16 +19,30 @@ from registry.approvers import enrol
 from tests.registry.account import PEOPLE
 from tests.registry.line import Line
 from tests.registry.troubled import VAULT, present
+from tests.support.tiers import Tier
+from tests.support.waiting import stretched
 
-EXAMPLES = int(os.environ.get("PILOTLINE_EXAMPLES", "25"))
+FEW, MANY = 10, 100  # in make test, in CI; make test-invariants names a number of its own
+NAMED = os.environ.get("PILOTLINE_EXAMPLES")
 ON_POSTGRESQL = 0.1  # of the examples; the same code, with a server that is slower to set up
 # In memory where there is such a place: a process that dies is not a power cut.
 FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 Open = Callable[[], AbstractContextManager[Registry]]
 
+LIMIT_S = stretched(120 + 2 * int(NAMED or MANY))  # a life takes half a second
 
-# Python from 3.12 on warns of threads that a child would miss; ours are those of pytest-xdist.
-pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.timeout(LIMIT_S),
+    # From 3.12 on Python warns of threads that a child would miss; ours are those of pytest-xdist.
+    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def examples(request: pytest.FixtureRequest) -> int:
+    """Return how many registries live."""
+    tier = request.config.getoption("--tier")
+    return int(NAMED or (MANY if tier in (Tier.CI, Tier.ALL) else FEW))
 
 
 def run_line(opened: Open, secrets: dict[str, str], examples: int) -> None:
@@ -66,7 +80,7 @@ def enrol_everybody(url: str, folder: Path) -> dict[str, str]:
 
 
 def test_any_life_of_a_registry_keeps_the_invariants_on_sqlite(
-    empty_database: Path, tmp_path: Path
+    empty_database: Path, tmp_path: Path, examples: int
 ) -> None:
     template = Path(shutil.copy(empty_database, tmp_path / "template.db"))
     secrets = enrol_everybody(f"sqlite:///{template}", tmp_path)
@@ -78,11 +92,11 @@ def test_any_life_of_a_registry_keeps_the_invariants_on_sqlite(
             with Registry(f"sqlite:///{folder}/registry.db", folder) as registry:
                 yield registry
 
-    run_line(opened, secrets, EXAMPLES)
+    run_line(opened, secrets, examples)
 
 
 def test_any_life_of_a_registry_keeps_the_invariants_on_postgresql(
-    new_database: str, postgres_url: str, tmp_path: Path
+    new_database: str, postgres_url: str, tmp_path: Path, examples: int
 ) -> None:
     template = make_url(new_database)
     secrets = enrol_everybody(new_database, tmp_path)
@@ -101,5 +115,5 @@ def test_any_life_of_a_registry_keeps_the_invariants_on_postgresql(
             with server.connect() as connection:
                 connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
-    run_line(opened, secrets, max(3, int(EXAMPLES * ON_POSTGRESQL)))
+    run_line(opened, secrets, max(3, int(examples * ON_POSTGRESQL)))
     server.dispose()
