@@ -4,7 +4,6 @@ The source has 22 days of 100 flights. Departures after 17 are late three times 
 time in five, so a model has something to learn; from day 17 on the flights go elsewhere.
 """
 
-import os
 import random
 import shutil
 import sqlite3
@@ -39,6 +38,8 @@ from tasks.training import Trained, train_version
 from tasks.validation import Validator
 from tasks.verification import platform, verify_version
 from tasks.version_contents import Request
+from tests.support.once import made_once
+from tests.support.waiting import stretched
 from tests.tasks.stage import DAY, Stage
 
 PROJECT = Path(__file__).parents[2]
@@ -135,9 +136,9 @@ def tier() -> Tier:
 
 
 @pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def blank(shared: Path) -> Home:
     """Return a project with a lab and a source, and nothing ingested; tests copy it."""
-    return lay_out(tmp_path_factory.mktemp("blank"))
+    return home_in(made_once(shared, "blank", lay_out))
 
 
 def lay_out(project: Path) -> Home:
@@ -167,43 +168,52 @@ def home_in(project: Path) -> Home:
 
 
 @pytest.fixture(scope="session")
-def workshop(blank: Home, tier: Tier) -> Home:
-    """Return the blank home after a first child ran, so that later ones start in a second."""
+def workshop(shared: Path, blank: Home, tier: Tier) -> Home:
+    """Return a blank home after a first child ran, so that later ones start in a second."""
+    return home_in(made_once(shared, "workshop", lambda folder: warm(blank, folder, tier)))
+
+
+def warm(blank: Home, project: Path, tier: Tier) -> None:
+    """Copy ``blank`` and run a child there; the copy keeps the bytecode that it compiled."""
+    home = copy_home(blank, project)
+    (home.root / "cache").unlink()
     script = b"import joblib, sklearn.compose, sklearn.ensemble, sklearn.pipeline\n"
     script += b"def load(folder):\n    return None\n"
-    folder = load_model_folder(blank.lab, MODEL)
+    folder = load_model_folder(home.lab, MODEL)
     folder = replace(folder, files={**folder.files, "model.py": script})
     lock = folder.files["requirements.lock"]
     with (
-        built_environment(blank.scratch, MODEL, lock, walled=tier.walled) as environment,
-        scoring_child(Room(blank, environment, tier), folder, {}),
+        built_environment(home.scratch, MODEL, lock, walled=tier.walled) as environment,
+        scoring_child(Room(home, environment, tier), folder, {}),
     ):
         pass
-    return blank
 
 
 @pytest.fixture(scope="session")
-def factory(workshop: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier) -> Home:
-    """Return a home with every day ingested and one version trained, verified and champion.
+def factory(shared: Path, workshop: Home, tier: Tier) -> Home:
+    """Return a home with every day ingested and one version trained, verified and champion."""
 
-    It takes seconds to make: tests that ask for it, or for ``home``, are in one xdist group.
-    """
-    made = copy_home(workshop, tmp_path_factory.mktemp("factory"))
-    for name in ("flights", "arrivals"):
-        ingest(made, name, DAYS)
-    release(made, tier, train(made, tier, TRAINED_UNTIL).number)
-    return made
+    def make(project: Path) -> None:
+        made = copy_home(workshop, project)
+        for name in ("flights", "arrivals"):
+            ingest(made, name, DAYS)
+        release(made, tier, train(made, tier, TRAINED_UNTIL).number)
+
+    return home_in(made_once(shared, "factory", make))
 
 
 @pytest.fixture(scope="session")
-def scored(factory: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier) -> Home:
+def scored(shared: Path, factory: Home, tier: Tier) -> Home:
     """Return the factory after 14 to 22 January were scored, the 14th also as a shadow."""
-    made = copy_home(factory, tmp_path_factory.mktemp("scored") / "copy")
-    with made.open_registry() as registry:
-        bundle = load_champion(registry, MODEL)
-        for variant, days in (("production", DAYS[13:]), ("shadow/1.0.0", [DAY])):
-            score_days(registry, made, tier, plan_job(bundle, variant, "score"), days, print)
-    return made
+
+    def make(project: Path) -> None:
+        made = copy_home(factory, project)
+        with made.open_registry() as registry:
+            bundle = load_champion(registry, MODEL)
+            for variant, days in (("production", DAYS[13:]), ("shadow/1.0.0", [DAY])):
+                score_days(registry, made, tier, plan_job(bundle, variant, "score"), days, print)
+
+    return home_in(made_once(shared, "scored", make))
 
 
 @pytest.fixture
@@ -225,11 +235,15 @@ def fresh(blank: Home, tmp_path: Path) -> Home:
 
 
 def copy_home(home: Home, project: Path) -> Home:
-    """Return a copy of ``home``'s project; compiled bytecode is shared, not copied."""
+    """Return a copy of ``home``'s project; compiled bytecode is shared, not copied.
+
+    Several processes may compile at once: what is compiled appears whole or not at all.
+    """
     own = home_in(project)
-    shutil.copytree(
-        home.lab.parent, project, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache")
-    )
+    # What others have in the scratch folder of a home that all share comes and goes.
+    left_out = shutil.ignore_patterns("cache", "scratch")
+    shutil.copytree(home.lab.parent, project, dirs_exist_ok=True, ignore=left_out)
+    own.scratch.mkdir()
     (own.root / "cache").symlink_to(home.root / "cache")
     (home.root / "cache").mkdir(exist_ok=True)
     return own
@@ -284,7 +298,7 @@ def change_model(job: Job) -> Callable[[str], Job]:
 
     def changed(script: str) -> Job:
         files = {**job.bundle.folder.files, "model.py": script.encode()}
-        budget = replace(job.bundle.spec.budget, deadline_s=20.0)
+        budget = replace(job.bundle.spec.budget, deadline_s=stretched(20.0))
         folder = replace(
             job.bundle.folder, files=files, spec=replace(job.bundle.spec, budget=budget)
         )
@@ -298,35 +312,13 @@ def stage(
     factory: Home,
     tmp_path_factory: pytest.TempPathFactory,
     tier: Tier,
-    left_over: Callable[[Path], list[str]],
 ) -> Iterator[Stage]:
     """Return a home whose day was scored, and grew since; the tests of a file share it."""
     home = copy_home(factory, tmp_path_factory.mktemp("stage") / "copy")
     with home.open_registry() as registry:
         job = plan_job(load_champion(registry, MODEL), "production", "score")
-        stage = Stage(home, registry, job, tier, left_over)
+        stage = Stage(home, registry, job, tier)
         assert stage.score().state == "succeeded"
         stage.add_rows()
         ingest(home, "flights", [DAY])
         yield stage
-
-
-@pytest.fixture(scope="session")
-def left_over() -> Callable[[Path], list[str]]:
-    """Return a function that lists processes which have to do with a folder, by their own files."""
-
-    def found(folder: Path) -> list[str]:
-        sign, processes = os.fsencode(folder), []
-        for process in Path("/proc").glob("[0-9]*"):
-            if process.name == str(os.getpid()):
-                continue
-            for name in ("cmdline", "environ", "mountinfo"):  # walled ones show it in mounts only
-                try:
-                    said = (process / name).read_bytes()
-                except OSError:
-                    continue
-                if sign in said:
-                    processes.append(f"{process.name} {name}")
-        return processes
-
-    return found

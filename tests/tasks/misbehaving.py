@@ -17,6 +17,7 @@ from tasks.home import Home
 from tasks.model_folder import load_model_folder
 from tasks.process import Room
 from tasks.sandbox import Tier
+from tests.support.waiting import stretched
 
 CONTRACT = {
     "hour": {"type": "int64", "nullable": False},
@@ -99,7 +100,9 @@ def make_bundle(
         features=tuple(CONTRACT),
         predictions={"chance": "float64", "word": "string"},
         tolerances=tolerances or {},
-        budget=replace(folder.spec.budget, **({"rows_per_s": 1.0, "deadline_s": 60.0} | budget)),
+        budget=replace(
+            folder.spec.budget, **({"rows_per_s": 1.0, "deadline_s": stretched(60)} | budget)
+        ),
     )
     script = SCRIPT.replace("LOAD", load.strip().replace("\n", "\n    "))
     script = script.replace("BODY", body.strip().replace("\n", "\n    "))

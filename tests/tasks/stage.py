@@ -2,12 +2,9 @@
 
 import re
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -20,6 +17,7 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
+from tests.tasks.children import require_ended
 
 DAY = date(2013, 1, 14)
 ADDED = 200_000  # four batches, and more bytes than pipes and buffers hold
@@ -67,7 +65,6 @@ class Stage:
     registry: Registry
     job: Job
     tier: Tier
-    left_over: Callable[[Path], list[str]]
 
     def add_rows(self) -> None:
         """Add flights to the source's day, so that it is to be ingested and scored again."""
@@ -144,8 +141,5 @@ class Stage:
 
     def require_nothing_left(self) -> None:
         """Check that no process and no scratch folder of a run is left."""
-        until = time.monotonic() + 3
-        while (found := self.left_over(self.home.root)) and time.monotonic() < until:
-            time.sleep(0.02)
-        assert found == []
+        require_ended(self.home.root)
         assert list(self.home.scratch.iterdir()) == []

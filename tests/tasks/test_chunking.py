@@ -29,6 +29,7 @@ from tasks.process import Room
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored
 from tasks.scoring_children import ScoringChildren
+from tests.support.waiting import stretched
 from tests.tasks.conftest import MODEL, ROWS
 
 FIRST = date(2013, 1, 14)
@@ -146,7 +147,7 @@ def test_killed_at_any_step_of_a_shared_commit_and_run_again(
         [sys.executable, "-c", PROCESS, *words],
         cwd=Path(package).parents[1],
         env=environment,
-        timeout=120,
+        timeout=stretched(60),
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL

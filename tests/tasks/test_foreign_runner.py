@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -36,6 +35,8 @@ from tasks.tracing import trace_prediction
 from tasks.training import train_version
 from tasks.version_contents import Request
 from tests.support.programs import require
+from tests.support.waiting import stretched
+from tests.tasks.children import require_ended
 from tests.tasks.conftest import (
     DAYS,
     MODEL,
@@ -241,17 +242,15 @@ def test_another_program_is_another_version(
 
 
 @pytest.fixture
-def converse(
-    blank: Home, tmp_path: Path, tier: Tier, left_over: Callable[[Path], list[str]]
-) -> Iterator[Callable[..., str]]:
+def converse(blank: Home, tmp_path: Path, tier: Tier) -> Iterator[Callable[..., str]]:
     """Return a function that has ten rows scored by a shell script, and returns its log."""
 
-    def conversed(script: str, tier: Tier = tier, deadline_s: float = 30.0) -> str:
+    def conversed(script: str, tier: Tier = tier, deadline_s: float | None = None) -> str:
         base = load_model_folder(blank.lab, MODEL)
         spec = replace(
             base.spec,
             command=("./score", "--quiet"),
-            budget=replace(base.spec.budget, deadline_s=deadline_s),
+            budget=replace(base.spec.budget, deadline_s=deadline_s or stretched(30)),
         )
         text = (SHELL + script).replace("SIZE", str(len(stream(ROWS))))
         answer = pa.table({"probability": ROWS["x"]}).cast(OUTPUTS)
@@ -265,10 +264,7 @@ def converse(
         return child.log_tail()
 
     yield conversed
-    until = time.monotonic() + 2
-    while (found := left_over(tmp_path)) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert found == []
+    require_ended(tmp_path)
 
 
 def stream(rows: pa.Table) -> bytes:

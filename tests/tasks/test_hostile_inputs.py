@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tasks import __file__ as package
 from tasks import lake
 from tasks.partition_files import find_files
 from tests.support.programs import own_mounts
+from tests.support.waiting import stretched, wait_until
 from tests.tasks.stage import DAY, PROCESS, Stage
 
 ROOT = Path(package).parents[1]
@@ -111,11 +111,15 @@ def replace_by_its_copy(file: Path) -> None:
 
 def wait_until_read(file: Path) -> None:
     """Wait until this process holds ``file`` open for longer than it takes to hash it."""
-    seen, until = 0, time.monotonic() + 60
-    while seen < 3 and time.monotonic() < until:
-        time.sleep(0.1)
+    seen = 0
+
+    def is_read() -> bool:
+        nonlocal seen
         links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
         seen = seen + 1 if str(file) in links else 0
+        return seen > 3
+
+    wait_until(is_read, 30)
 
 
 @pytest.mark.parametrize("change", [append, cut, replace_by_its_copy, Path.unlink])
@@ -124,7 +128,7 @@ def test_a_file_that_changes_between_two_batches_is_noticed(
 ) -> None:
     # So small that most of them wait for the model, which takes its time for the first.
     monkeypatch.setattr("tasks.prediction_stream.BATCH_ROWS", 2000)
-    job = stage.with_predict("time.sleep(0.05)\nreturn answer(data)", 60.0)
+    job = stage.with_predict("time.sleep(0.05)\nreturn answer(data)", stretched(60))
 
     def work() -> None:
         wait_until_read(file.resolve())
@@ -158,7 +162,7 @@ def test_a_full_disk_fails_the_run_and_changes_nothing(
     words = [str(stage.home.root), DAY.isoformat(), str(folder), str(size), str(left)]
     done = subprocess.run(
         [*mounting, sys.executable, *script, *words],
-        cwd=ROOT, timeout=120, check=False, capture_output=True, text=True,
+        cwd=ROOT, timeout=stretched(60), check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert said in done.stdout + done.stderr
     with stage.registry.read() as session:

@@ -18,6 +18,7 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.landed import find_ended
 from tasks.sandbox import Tier
+from tests.support.waiting import stretched
 from tests.tasks.conftest import MODEL
 from tests.tasks.stage import PROCESS
 
@@ -30,7 +31,7 @@ def test_a_day_that_was_committed_is_found_recorded_or_not(home: Home, name: str
     since = now()
     command = [sys.executable, "-c", PROCESS, str(home.root), DAY.isoformat()]
     settings = os.environ | {VARIABLE: name}
-    killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=120, check=False)
+    killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=stretched(60), check=False)
     assert killed.returncode == -signal.SIGKILL
     (day,) = find_ended(home, MODEL, [DAY, NEXT], since)
     assert (day.date, day.state, day.number, day.rows) == (DAY, "succeeded", "1.0.0", 100)

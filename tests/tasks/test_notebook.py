@@ -22,6 +22,8 @@ from tasks.process import Room
 from tasks.sandbox import Tier
 from tasks.training import train_version
 from tasks.version_contents import Request
+from tests.support.waiting import stretched
+from tests.tasks.children import require_ended
 
 MODEL = "flight-delay"
 ROWS = pa.table({"hour": [6, 18, 22], "late": [0, 1, 1]})
@@ -55,10 +57,11 @@ def rooms(blank: Home) -> Iterator[Callable[[Tier], Room]]:
 def show(rooms: Callable[[Tier], Room], tier: Tier) -> Show:
     """Return a function that gives the page of a notebook with these cells."""
 
-    def shown(*cells: str, tier: Tier = tier, deadline_s: float = 60.0) -> str:
+    def shown(*cells: str, tier: Tier = tier, deadline_s: float | None = None) -> str:
         room = rooms(tier)
         folder = load_model_folder(room.home.lab, MODEL)
-        spec = replace(folder.spec, budget=replace(folder.spec.budget, deadline_s=deadline_s))
+        budget = replace(folder.spec.budget, deadline_s=deadline_s or stretched(60))
+        spec = replace(folder.spec, budget=budget)
         files = {**folder.files, "notebook.ipynb": notebook(*cells)}
         folder = replace(folder, spec=spec, files=files)
         with running_notebook(room, folder, {"weights": b"7"}, ROWS) as page:
@@ -140,14 +143,13 @@ def test_a_cell_that_hangs_ends_with_the_deadline_and_its_kernel_too(
     show: Show,
     name: str,
     request: pytest.FixtureRequest,
-    left_over: Callable[[Path], list[str]],
     rooms: Callable[[Tier], Room],
 ) -> None:
     tier = request.getfixturevalue("bubblewrap") if name == "A" else Tier("C", "asked for")
     with pytest.raises(ChildError, match=r"notebook\.ipynb: did not finish within its dead") as err:
-        show("x = 1", "while True: pass", tier=tier, deadline_s=8.0)
+        show("x = 1", "while True: pass", tier=tier, deadline_s=stretched(8))
     assert "code cell 2" in err.value.log_tail
-    assert left_over(rooms(tier).environment.folder) == []
+    require_ended(rooms(tier).environment.folder)
 
 
 def test_walled_cells_see_no_network_and_no_home(show: Show, bubblewrap: Tier) -> None:

@@ -1,7 +1,6 @@
 """A model may pin packages older than pilotline's own: its child needs nothing of ours."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from tasks.model_folder import ModelFolder, load_model_folder
 from tasks.predictions import predict_rows
 from tasks.process import Room, collect_artifact, training_child
 from tasks.sandbox import Tier
+from tests.tasks.children import require_ended
 
 OLDER = Path(__file__).parent / "older_model"
 
@@ -33,7 +33,7 @@ def folder(workshop: Home) -> ModelFolder:
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="pandas 2.1 has no wheel for this Python")
 def test_a_model_locked_to_scikit_learn_1_3_and_pandas_2_1_is_trained_and_scored(
-    folder: ModelFolder, fresh: Home, tier: Tier, left_over: Callable[[Path], list[str]]
+    folder: ModelFolder, fresh: Home, tier: Tier
 ) -> None:
     rows = pa.table(
         {
@@ -54,4 +54,4 @@ def test_a_model_locked_to_scikit_learn_1_3_and_pandas_2_1_is_trained_and_scored
         predicted = predict_rows(room, folder, artifact, rows)
     found = predicted["probability"].to_pylist()
     assert found == pytest.approx([1.0, -1.0, 5.0, 7.0], abs=1e-9)
-    assert left_over(fresh.root) == []
+    require_ended(fresh.root)

@@ -11,6 +11,7 @@ from tasks.home import Home
 from tasks.own_metrics import defines_metrics, own_judge
 from tasks.performance import DayRealized, realize_days
 from tasks.sandbox import Tier
+from tests.support.waiting import stretched
 from tests.tasks.truth import Truth, opened
 
 LATE = [int(n % 3 == 0) for n in range(100)]
@@ -35,7 +36,7 @@ def with_metrics(truth: Truth, function: str) -> Bundle:
     """Return the champion with another ``metrics``, unknown to the registry."""
     bundle = truth.job.bundle
     files = {**bundle.files, "model.py": bundle.files["model.py"] + function.encode()}
-    budget = replace(bundle.spec.budget, deadline_s=20.0)
+    budget = replace(bundle.spec.budget, deadline_s=stretched(20))
     spec = replace(bundle.spec, budget=budget)
     own = {**bundle.folder.files, "model.py": files["model.py"]}
     return replace(bundle, files=files, folder=replace(bundle.folder, files=own, spec=spec))

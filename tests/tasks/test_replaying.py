@@ -49,6 +49,7 @@ from tasks.replaying import Replayed, compare_predictions, replay_run
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored
 from tests.conftest import local
+from tests.support.waiting import stretched
 from tests.tasks.conftest import ingest, unguard
 from tests.tasks.stage import PROCESS
 
@@ -213,7 +214,7 @@ def test_a_run_that_died_after_its_commit_replays_too(
 ) -> None:
     command = [sys.executable, "-c", PROCESS, str(home.root), DAY.isoformat()]
     settings = os.environ | {VARIABLE: "score: committed"}
-    killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=120, check=False)
+    killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=stretched(60), check=False)
     assert killed.returncode == -signal.SIGKILL
     score(DAY)  # which first settles how the dead one ended
     with registry.read() as session:

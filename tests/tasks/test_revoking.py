@@ -1,29 +1,32 @@
 """A version that is revoked while it scores: nothing more of it becomes visible."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from datetime import date
 
 from registry import Registry
-from registry.runs import PRODUCTION, get_run, last_outcomes, outcome_of, visible_runs
+from registry.runs import PRODUCTION, get_run, outcome_of, visible_runs
 from registry.statuses import retire
 from tasks.home import Home
 from tasks.job import Job
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
+from tests.support.waiting import stretched
+from tests.tasks.children import STOP, wait_for_stopped
 
 DAYS = [date(2013, 1, 14), date(2013, 1, 15), date(2013, 1, 16)]
-SLOW = """
-import time
+STOPS = """
 import pandas as pd
 
 def load(folder):
     return None
 
 def predict(model, data):
-    time.sleep(3)
+    STOP
     return pd.DataFrame({"probability": 0.5}, index=data.index)
-"""
+""".replace("STOP", STOP)
 
 
 def revoke(registry: Registry) -> None:
@@ -54,25 +57,22 @@ def test_the_day_it_was_revoked_in_shows_nothing_of_it(
     registry: Registry, home: Home, job: Job, tier: Tier, change_model: Callable[[str], Job]
 ) -> None:
     done: list[DayScored] = []
-    slow = change_model(SLOW)
+    stopping = change_model(STOPS)
 
     def work() -> None:
-        done.extend(score_days(registry, home, tier, slow, DAYS[:1], print))
+        done.extend(score_days(registry, home, tier, stopping, DAYS[:1], print))
 
     thread = threading.Thread(target=work)
     thread.start()
-    claimed = False
-    while not claimed:
-        with registry.read() as session:
-            known = last_outcomes(session, slow.bundle.version.model_id, PRODUCTION, *DAYS[:1] * 2)
-        claimed = bool(known)
+    process = wait_for_stopped(home.scratch)
     revoke(registry)
-    thread.join(timeout=60)
+    os.kill(process, signal.SIGCONT)
+    thread.join(timeout=stretched(60))
     assert [day.state for day in done] == ["failed"]
     assert "was revoked meanwhile" in done[0].reason
     with registry.read() as session:
         outcome = outcome_of(session, get_run(session, done[0].run_id))
-        shown = visible_runs(session, slow.bundle.version.model_id, PRODUCTION, *DAYS[:1] * 2)
+        shown = visible_runs(session, stopping.bundle.version.model_id, PRODUCTION, *DAYS[:1] * 2)
     assert outcome is not None
     assert (outcome.state, outcome.table_version) == ("failed", None)
     assert shown == {}

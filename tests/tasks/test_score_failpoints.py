@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from tasks.home import Home
 from tasks.job import Job, load_champion, plan_job
 from tasks.sandbox import Tier
 from tasks.scoring import score_days
+from tests.support.waiting import stretched
 from tests.tasks.conftest import MODEL, copy_home
 from tests.tasks.stage import PROCESS, Stage
 
@@ -42,7 +42,6 @@ def undisturbed(
     factory: Home,
     tmp_path_factory: pytest.TempPathFactory,
     tier: Tier,
-    left_over: Callable[[Path], list[str]],
     flights: Dataset,
 ) -> tuple[Stage, dict[date, str]]:
     """Return a home, and the digest of each day's predictions by a run that nobody disturbed."""
@@ -54,7 +53,7 @@ def undisturbed(
     score_days(registry, home, tier, beside, list(DAYS.values()), print)
     digests = {day: digest_of(home, beside, day, flights) for day in DAYS.values()}
     job = plan_job(load_champion(registry, MODEL), "production", "score")
-    return Stage(home, registry, job, tier, left_over), digests
+    return Stage(home, registry, job, tier), digests
 
 
 def digest_of(home: Home, job: Job, day: date, flights: Dataset) -> str:
@@ -77,13 +76,13 @@ def test_a_kill_at_a_failpoint_and_a_rerun_equal_no_kill(
     model_id, version = job.bundle.version.model_id, job.bundle.version
     command = [sys.executable, "-c", PROCESS, str(home.root), day.isoformat()]
     settings = os.environ | {VARIABLE: name}
-    killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=120, check=False)
+    killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=stretched(60), check=False)
     assert killed.returncode == -signal.SIGKILL
 
     before = read_predictions(home, job, "production", day)
     assert before.num_rows == (100 if FAILPOINTS.index(name) >= COMMITTED else 0)
     again = subprocess.run(
-        command, cwd=ROOT, timeout=120, check=True, capture_output=True, text=True
+        command, cwd=ROOT, timeout=stretched(60), check=True, capture_output=True, text=True
     )
     done = FAILPOINTS.index(name) >= RECORDED
     assert again.stdout.splitlines()[-1].strip() == ("unchanged" if done else "succeeded")

@@ -5,11 +5,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -44,13 +42,15 @@ from tasks.profiles import decode_profile
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
 from tests.conftest import local
+from tests.support.waiting import stretched
+from tests.tasks.children import require_ended, wait_for_stopped
 from tests.tasks.conftest import unguard
 
 DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)
 BROKEN = (
     "def load(folder):\n    return None\ndef predict(model, data):\n    raise ValueError('no')\n"
 )
-# Scores as the version would, but says so and waits until somebody wrote its answer.
+# Scores as the version would; if slow, its predict stops before it answers.
 SLOW = """
 import sys
 from datetime import date
@@ -68,8 +68,9 @@ home = Home(root, root.parent / "lab", root / "blobs", root / "lake",
 with home.open_registry() as registry:
     bundle = load_champion(registry, "flight-delay")
     if slow:
-        script = bundle.folder.files["model.py"].replace(
-            b"    if len(data) == 0:", b"    import time; time.sleep(60)\\n    if len(data) == 0:")
+        first = b"    if len(data) == 0:"
+        stops = b"    import os, signal; os.kill(os.getpid(), signal.SIGSTOP)\\n" + first
+        script = bundle.folder.files["model.py"].replace(first, stops)
         files = {**bundle.folder.files, "model.py": script}
         bundle = replace(bundle, folder=replace(bundle.folder, files=files))
     job = plan_job(bundle, "production", "score")
@@ -234,18 +235,13 @@ def test_a_kill_in_the_middle_and_a_rerun_equal_no_kill(
     job: Job,
     shadow_job: Job,
     score: Score,
-    left_over: Callable[[Path], list[str]],
 ) -> None:
     command = [sys.executable, "-c", SLOW, str(home.root), "slow", DAY.isoformat()]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        model = job.bundle.version.model_id
-        until = time.monotonic() + 20
-        claimed: list[str] = []
-        while not claimed and time.monotonic() < until:
-            with registry.read() as session:
-                claimed = [r.id for r in unsettled_runs(session, model, "production", DAY)]
-            time.sleep(0.05)
-        time.sleep(1.5)  # its child is up and sleeps in predict
+        wait_for_stopped(home.scratch)  # its child is up and in predict
+        with registry.read() as session:
+            model = job.bundle.version.model_id
+            (claimed,) = unsettled_runs(session, model, "production", DAY)
         assert process.poll() is None
         os.kill(process.pid, signal.SIGKILL)
     assert len(list(home.scratch.glob("run-*"))) == 1
@@ -255,15 +251,12 @@ def test_a_kill_in_the_middle_and_a_rerun_equal_no_kill(
     undisturbed = predictions(home, shadow_job, DAY).drop_columns(["variant"])
     assert predictions(home, job, DAY).drop_columns(["variant"]).equals(undisturbed)
     with registry.read() as session:
-        outcome = outcome_of(session, get_run(session, claimed[0]))
+        outcome = outcome_of(session, get_run(session, claimed.id))
     assert outcome is not None
     assert outcome.state == "crashed"
     assert outcome.reason == "no outcome was recorded; it committed nothing"
     assert list(home.scratch.iterdir()) == []
-    until = time.monotonic() + 3
-    while left_over(home.scratch) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert left_over(home.scratch) == []
+    require_ended(home.scratch)
 
 
 def test_two_processes_score_different_days_at_once(
@@ -279,7 +272,7 @@ def test_two_processes_score_different_days_at_once(
         for half in (days[::2], days[1::2])
     ]
     for process in processes:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=stretched(60))
         assert said.splitlines()[-1] == "['succeeded', 'succeeded']"
     for day in days:
         assert predictions(home, job, day).num_rows == 100
@@ -316,7 +309,7 @@ def test_a_child_is_opened_in_the_thread_that_scores(
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(timeout=60)
+    thread.join(timeout=stretched(60))
     assert [result.state for result in done] == ["succeeded"]
 
 

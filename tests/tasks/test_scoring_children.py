@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
 from tasks.scoring_children import ScoringChild, ScoringChildren
 from tasks.scoring_rules import ScoringRules
+from tests.support.waiting import stretched, wait_until
 from tests.tasks.conftest import MODEL, ROWS
 
 FIRST = date(2013, 1, 14)
@@ -102,7 +102,7 @@ def test_a_free_child_takes_the_next_day_and_each_has_a_process_of_its_own(
     def act(day: date, child: ScoringChild) -> tuple[date, int, int]:
         process = child.process().pid
         if day in DAYS[:AT_ONCE]:
-            both_at_work.wait(60)
+            both_at_work.wait(stretched(60))
         return day, process, threading.get_ident()
 
     made = run_at_children(home, tier, job, act)
@@ -161,8 +161,7 @@ def test_interrupted_in_its_first_day_no_run_is_said_to_have_failed(
             return unsettled_runs(session, hanging.bundle.version.model_id, hanging.variant, FIRST)
 
     def interrupt() -> None:
-        while not claimed():
-            time.sleep(0.05)
+        wait_until(claimed, 30)
         os.kill(os.getpid(), signal.SIGINT)
 
     watcher = threading.Thread(target=interrupt)

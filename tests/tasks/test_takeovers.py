@@ -1,7 +1,6 @@
 """Days that another process took over: done by it, or left to whoever is left."""
 
 import threading
-import time
 from datetime import date
 
 from registry import Registry
@@ -12,6 +11,7 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.sandbox import Tier
 from tasks.takeovers import list_left
+from tests.support.waiting import wait_until
 from tests.tasks.conftest import MODEL
 
 DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)
@@ -36,12 +36,14 @@ def test_a_backfill_finishes_what_somebody_took_over_and_left(
 
     def take_over() -> None:
         """Claim the day once it is claimed, which is before a child is started, and die."""
-        while True:
+
+        def is_taken() -> bool:
             with registry.write() as session:
                 if unsettled_runs(session, model_id, PRODUCTION, DAY):
                     taken.append(claim_day(session, tier, job, DAY)[0].id)
-                    return
-            time.sleep(0.01)
+            return bool(taken)
+
+        wait_until(is_taken, 30)
 
     other = threading.Thread(target=take_over)
     other.start()
