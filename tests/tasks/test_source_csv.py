@@ -129,26 +129,7 @@ def test_a_text_that_only_begins_like_a_formula_is_a_text(tmp_path: Path, cell: 
     assert read(tmp_path, f"name\n{cell}\n", "name").column("name").to_pylist() == [cell]
 
 
-def test_ten_thousand_columns_are_refused(tmp_path: Path) -> None:
-    names, cells = (",".join(f"{c}{n}" for n in range(10_000)) for c in ("c", ""))
-    with pytest.raises(PartitionRefusedError, match="6 missing, 10000 not declared"):
-        read(tmp_path, f"{names}\n{cells}\n")
-
-
-def test_ten_thousand_declared_columns_are_read(tmp_path: Path) -> None:
-    wide = with_columns(FACTS, {f"c{n}": Column("int64") for n in range(10_000)})
-    names, cells = (",".join(f"{c}{n}" for n in range(10_000)) for c in ("c", ""))
-    (tmp_path / "f.csv").write_text(f"{names}\n{cells}\n")
-    rows = collect(wide, read_csv(wide, DAY, "f.csv", tmp_path / "f.csv"))
-    assert rows.column("c9999").to_pylist() == [9999]
-
-
 def test_a_cell_broken_late_in_a_large_file_gives_no_rows_at_all(tmp_path: Path) -> None:
     text = HEADER + LINE * 300_000 + LINE.replace(",7,", ",x,")
     with pytest.raises(PartitionRefusedError, match=r"found .*'x' in line 300002 of 'f\.csv'"):
         read(tmp_path, text)
-
-
-def test_a_file_of_a_header_alone_has_no_rows(tmp_path: Path) -> None:
-    rows = read(tmp_path, HEADER)
-    assert (rows.num_rows, rows.schema) == (0, nullable(FACTS))

@@ -112,13 +112,6 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         list(batches)
 
 
-def test_reading_ends_at_the_deadline(tmp_path: Path) -> None:
-    write(tmp_path / "2013-01-01/facts.csv")
-    slow = facts_in("{home}/{date}", timeout_s=1e-9)
-    with pytest.raises(SourceError, match="did not give the day within 1e-09 s"):
-        FileSource(slow, tmp_path).read(DAY)
-
-
 def test_another_type_than_yesterday_refuses_the_day(tmp_path: Path) -> None:
     table = facts_table()
     write(tmp_path / "2013-01-01/facts.parquet")

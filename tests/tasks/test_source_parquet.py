@@ -35,19 +35,6 @@ def test_a_large_file_comes_in_pieces(tmp_path: Path) -> None:
     assert (sum(sizes), max(sizes)) == (rows.num_rows, BATCH_ROWS)
 
 
-def test_columns_in_another_order_are_the_same_columns(tmp_path: Path) -> None:
-    turned = facts_table().select(list(reversed(facts_table().column_names)))
-    parquet.write_table(turned, tmp_path / "facts.parquet")
-    assert read(tmp_path / "facts.parquet") == facts_table().cast(nullable(FACTS))
-
-
-def test_ten_thousand_columns_are_refused(tmp_path: Path) -> None:
-    wide = pa.table({f"c{n}": [n] for n in range(10_000)})
-    parquet.write_table(wide, tmp_path / "wide.parquet")
-    with pytest.raises(PartitionRefusedError, match="6 missing, 10000 not declared"):
-        read(tmp_path / "wide.parquet")
-
-
 def test_a_file_that_is_cut_anywhere_is_refused(tmp_path: Path) -> None:
     parquet.write_table(facts_table(), tmp_path / "facts.parquet")
     data = (tmp_path / "facts.parquet").read_bytes()

@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 
 from tasks.datasets import Dataset, Source
 from tasks.errors import PartitionRefusedError, SourceError
-from tasks.source_contract import nullable
 from tasks.source_postgresql import PostgresqlSource, bind_date
-from tests.tasks.facts import DAY, ROWS, facts_from, facts_table
+from tests.tasks.facts import DAY, ROWS, facts_from
 
 PASSWORD = "can/ary@:%"
 TABLE = """
@@ -63,16 +62,6 @@ def instead(column: str, expression: str) -> str:
     """Return the query with one column computed differently."""
     columns = [f"{expression} as {c}" if c == column else c for c in ROWS[0]]
     return f"select {', '.join(columns)} from facts where day = :date"
-
-
-def test_every_declared_type_comes_in_to_the_last_bit(dataset: Dataset) -> None:
-    rows = PostgresqlSource(dataset, HOME).read(DAY)
-    assert rows == facts_table().cast(nullable(dataset))
-
-
-def test_another_day_gives_no_rows_in_the_same_columns(dataset: Dataset) -> None:
-    rows = PostgresqlSource(dataset, HOME).read(date(2014, 1, 1))
-    assert (rows.num_rows, rows.schema) == (0, nullable(dataset))
 
 
 def test_empty_texts_line_breaks_and_quotes_stay_what_they_are(dataset: Dataset) -> None:
