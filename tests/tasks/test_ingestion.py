@@ -2,29 +2,21 @@
 
 import json
 import math
-import os
 import random
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from registry import Registry
-from registry.failpoints import NAMES, VARIABLE
 from registry.ingests import find_partition, list_partitions
-from tasks import __file__ as package
 from tasks import lake
-from tasks.admission import QUARANTINE_SCHEMA
 from tasks.datasets import Dataset
 from tasks.errors import LakeError, PartitionRefusedError, SourceError
 from tasks.home import Home
@@ -34,82 +26,13 @@ from tasks.sources import open_source
 from tasks.validation import Validator
 from tests.conftest import local
 from tests.tasks.conftest import FIRST, copy_home
-
-ROOT = Path(package).parents[1]  # where the process finds our packages
-DAY = date(2013, 1, 1)
-ROWS = 100  # of a day in the source
-
-
-# Ingests the day in a process of its own.
-PROCESS = """
-import sys
-from datetime import date
-from pathlib import Path
-from registry import Registry
-from tasks.datasets import load_dataset
-from tasks.ingestion import ingest_day
-from tasks.sources import open_source
-from tasks.validation import Validator
-
-root = Path(sys.argv[1])
-dataset = load_dataset(root.parent / "lab", "flights")
-with Registry(f"sqlite:///{root / 'registry.db'}", root / "blobs") as registry:
-    ingest_day(
-        dataset, open_source(dataset, root), Validator(dataset), date(2013, 1, 1), registry,
-        root / "lake")
-"""
-FAILPOINTS = [name for name in NAMES if name.startswith("ingest: ")]
-RECORDED = FAILPOINTS.index("ingest: recorded")
-
-
-def kill_at(failpoint: str, home: Home) -> None:
-    """Ingest the day, and kill the process at ``failpoint``."""
-    killed = subprocess.run(
-        [sys.executable, "-c", PROCESS, str(home.root)],
-        env=os.environ | {VARIABLE: failpoint},
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+from tests.tasks.ingested import BREAK_TWO, DAY, ROWS, accepted, bring_in, change, versions
 
 
 @pytest.fixture
-def registry(fresh: Home) -> Iterator[Registry]:
-    """Return the open registry of a home where nothing was ingested."""
-    with fresh.open_registry() as opened:
-        yield opened
-
-
-def change(home: Home, sql: str) -> None:
-    """Change the source."""
-    with closing(sqlite3.connect(home.root / "online.db")) as database, database:
-        database.execute(sql)
-
-
-def bring_in(
-    home: Home, dataset: Dataset, validator: Validator, registry: Registry, day: date = DAY
-) -> DayIngested:
-    """Ingest a day of the flights."""
-    return ingest_day(dataset, open_source(dataset, home.root), validator, day, registry, home.lake)
-
-
-def accepted(home: Home, dataset: Dataset, day: date = DAY) -> list[dict[str, Any]]:
-    """Return the day's accepted rows."""
-    table = lake.open_table(lake.accepted_path(home.lake, dataset.name))
-    rows: list[dict[str, Any]] = lake.read(
-        table, dataset.schema, lake.on_day(dataset.date, day)
-    ).to_pylist()
-    return rows
-
-
-def versions(home: Home) -> list[int]:
-    """Return the versions of both tables, -1 where there is none."""
-    paths = [lake.accepted_path(home.lake, "flights"), lake.quarantine_path(home.lake, "flights")]
-    return [lake.open_table(path).version() if lake.is_table(path) else -1 for path in paths]
-
-
-BREAK_TWO = "update flights set distance = -1 where flight_date = '2013-01-01' and flight in (3, 4)"
+def home(fresh: Home) -> Home:
+    """Return a home where nothing was ingested."""
+    return fresh
 
 
 def test_each_row_is_accepted_or_quarantined_and_never_both(
@@ -271,34 +194,6 @@ def test_a_table_that_cannot_be_written_is_an_error(
         bring_in(fresh, flights, validator, registry)
 
 
-@pytest.mark.parametrize("failpoint", FAILPOINTS)
-@pytest.mark.parametrize("ingested_before", [False, True])
-def test_a_kill_at_any_moment_and_a_rerun_equal_no_kill(
-    fresh: Home,
-    flights: Dataset,
-    validator: Validator,
-    registry: Registry,
-    failpoint: str,
-    ingested_before: bool,
-) -> None:
-    if ingested_before:
-        bring_in(fresh, flights, validator, registry)
-    change(fresh, BREAK_TWO)
-    kill_at(failpoint, fresh)
-    recorded = FAILPOINTS.index(failpoint) >= RECORDED
-    # Before that, what is in quarantine has a token of no recorded ingest.
-    assert len(list_quarantine(fresh, "flights")) == (2 if recorded else 0)
-    found = bring_in(fresh, flights, validator, registry)
-    assert (found.ingested, found.accepted, found.quarantined) == (100, 98, 2)
-    assert found.changed != recorded
-    assert len(accepted(fresh, flights)) == 98
-    stored = lake.read(
-        lake.open_table(lake.quarantine_path(fresh.lake, "flights")), QUARANTINE_SCHEMA, None
-    )
-    assert stored["row_number"].to_pylist() == [2, 3]
-    assert len(list_quarantine(fresh, "flights")) == 2
-
-
 def test_the_commit_holds_the_token_and_both_counts(
     fresh: Home, flights: Dataset, validator: Validator, registry: Registry
 ) -> None:
@@ -336,35 +231,6 @@ def test_nulls_in_a_table_of_the_source_s_own_types_are_kept(
     assert len(cancelled) == 5
     assert local(fresh.lake).is_dir()
     assert pa.types.is_floating(flights.schema.field("dep_delay").type)
-
-
-def test_a_kill_in_a_second_ingest_loses_no_quarantined_row_of_the_first(
-    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
-) -> None:
-    change(fresh, BREAK_TWO)
-    bring_in(fresh, flights, validator, registry)
-    set_aside = list_quarantine(fresh, "flights")
-    assert len(set_aside) == 2
-    change(fresh, "update flights set distance = 5000 where flight = 50")
-    kill_at("ingest: quarantined", fresh)
-    assert list_quarantine(fresh, "flights") == set_aside
-    bring_in(fresh, flights, validator, registry)
-    assert len(list_quarantine(fresh, "flights")) == 2
-
-
-def test_a_source_that_goes_back_after_a_kill_is_brought_in_again(
-    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
-) -> None:
-    first = bring_in(fresh, flights, validator, registry)
-    rows = accepted(fresh, flights)
-    change(fresh, "update flights set distance = distance + 1")
-    kill_at("ingest: accepted", fresh)
-    assert accepted(fresh, flights) != rows
-    change(fresh, "update flights set distance = distance - 1")
-    again = bring_in(fresh, flights, validator, registry)
-    assert (again.changed, again.partition_digest) == (True, first.partition_digest)
-    assert accepted(fresh, flights) == rows
-    assert not bring_in(fresh, flights, validator, registry).changed
 
 
 def bring_in_days(
@@ -502,34 +368,3 @@ def test_a_number_that_is_none_is_kept_in_quarantine_as_strict_json(
     ingest_day(flights, Given(rows), validator, DAY, registry, fresh.lake)
     listed = list_quarantine(fresh, "flights")
     assert [row["row"]["dep_delay"] for row in listed] == ["nan", "inf"]
-
-
-def test_two_ingests_of_a_day_at_once_leave_the_table_and_the_record_alike(
-    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
-) -> None:
-    command = [sys.executable, "-c", PROCESS, str(fresh.root)]
-    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    change(fresh, BREAK_TWO)
-    second = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    assert (first.wait(120), second.wait(120)) == (0, 0)
-    with registry.read() as session:
-        known = find_partition(session, "flights", DAY)
-    assert known is not None
-    rows, aside = accepted(fresh, flights), list_quarantine(fresh, "flights")
-    assert (len(rows), len(aside)) == (known.accepted, known.quarantined)
-    assert len(rows) + len(aside) == ROWS
-    numbers = [row["flight"] for row in rows] + [row["row"]["flight"] for row in aside]
-    assert sorted(numbers) == list(range(1, ROWS + 1))
-
-
-def test_quarantined_rows_that_come_back_after_a_kill_are_there_once(
-    fresh: Home, flights: Dataset, validator: Validator, registry: Registry
-) -> None:
-    change(fresh, BREAK_TWO)
-    bring_in(fresh, flights, validator, registry)
-    set_aside = list_quarantine(fresh, "flights")
-    change(fresh, "update flights set distance = distance + 1 where flight = 50")
-    kill_at("ingest: accepted", fresh)
-    change(fresh, "update flights set distance = distance - 1 where flight = 50")
-    assert bring_in(fresh, flights, validator, registry).changed
-    assert list_quarantine(fresh, "flights") == set_aside

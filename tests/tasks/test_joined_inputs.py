@@ -1,7 +1,7 @@
 """A model of several inputs, from training to replay, with real children."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
@@ -64,13 +64,6 @@ def wet(workshop: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier) ->
 def home(wet: Home, tmp_path: Path) -> Home:
     """Return a copy that a test may change."""
     return copy_home(wet, tmp_path / "copy")
-
-
-@pytest.fixture
-def registry(home: Home) -> Iterator[Registry]:
-    """Return its open registry."""
-    with home.open_registry() as opened:
-        yield opened
 
 
 @pytest.fixture

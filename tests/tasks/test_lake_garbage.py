@@ -30,7 +30,7 @@ from tasks.sources import open_source
 from tasks.validation import Validator
 from tests.conftest import local
 from tests.tasks.conftest import DAYS, MODEL
-from tests.tasks.test_ingestion import PROCESS, ROOT
+from tests.tasks.ingested import PROCESS, ROOT
 
 DAY = date(2013, 1, 14)
 GRACE = timedelta(hours=24)

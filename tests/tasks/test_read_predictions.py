@@ -1,6 +1,5 @@
 """A model that reads another one's predictions: a consumer of it, and told when it is revoked."""
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -86,13 +85,6 @@ def both(scored: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier) -> 
 def home(both: Home, tmp_path: Path) -> Home:
     """Return a copy that a test may change."""
     return copy_home(both, tmp_path / "copy")
-
-
-@pytest.fixture
-def registry(home: Home) -> Iterator[Registry]:
-    """Return its open registry."""
-    with home.open_registry() as opened:
-        yield opened
 
 
 def score(home: Home, registry: Registry, tier: Tier) -> DayScored:
