@@ -51,10 +51,10 @@ def node_program(shared: Path) -> Path:
     """Return the folder of score.js with what its lock names, by npm; skip where node is absent."""
     require("node", SEARCHED)
     require("npm")
-    return made_once(shared, "node-program", install)
+    return made_once(shared, "node-program", install_program)
 
 
-def install(folder: Path) -> None:
+def install_program(folder: Path) -> None:
     """Install score.js and what its lock names."""
     for name in ("package.json", "package-lock.json", "score.js"):
         shutil.copy(DATA / name, folder)
