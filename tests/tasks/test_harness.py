@@ -46,7 +46,7 @@ def predict(model, data):
 """
 # Environments stay links into the cache, also without a wall: no script here writes into one.
 C = Tier("C", "asked for by the test")
-LATE = r"did not finish within its deadline of [\d.]+ s"
+NOT_IN_TIME = r"did not finish within its deadline of [\d.]+ s"
 SLEEP_S = 600  # what scripts here sleep that never end by themselves
 
 
@@ -170,7 +170,7 @@ def test_a_model_that_does_not_end_is_ended_at_its_deadline(
     bubblewrap: Tier, perform: Callable[..., Performance], body: str
 ) -> None:
     started = time.monotonic()
-    with pytest.raises(ChildError, match=f"{LATE}|ended early"):
+    with pytest.raises(ChildError, match=f"{NOT_IN_TIME}|ended early"):
         perform(body, bubblewrap, deadline_s=stretched(2))
     assert time.monotonic() - started < SLEEP_S
 
@@ -185,7 +185,7 @@ def test_a_model_that_does_not_end_is_ended_at_its_deadline(
 def test_a_model_without_a_wall_is_ended_at_its_deadline_too(
     perform: Callable[..., Performance], body: str
 ) -> None:
-    with pytest.raises(ChildError, match=f"{LATE}|ended early"):
+    with pytest.raises(ChildError, match=f"{NOT_IN_TIME}|ended early"):
         perform(body, C, deadline_s=stretched(3))
 
 
@@ -325,7 +325,7 @@ def load(folder):
         ("return 1", "os.mkfifo(folder + '/pipe')", r"saved 'pipe', which is no plain file"),
         ("raise ValueError('too few')", "pass", r"train raised ValueError: too few"),
         ("os._exit(0)", "pass", r"ended early: it ended before it was done"),
-        ("while True: pass", "pass", LATE),
+        ("while True: pass", "pass", NOT_IN_TIME),
     ],
 )
 def test_training_that_goes_wrong_is_an_error_in_words(

@@ -8,7 +8,7 @@ import pytest
 from tasks.golden import read_golden
 from tasks.home import Home
 from tasks.process import Room
-from tasks.robustness import Tried, check_robustness, try_cases
+from tasks.robustness import CASE_DEADLINE_S, Tried, check_robustness, try_cases
 from tasks.robustness_cases import make_cases
 from tasks.sandbox import Tier
 from tests.support.waiting import stretched
@@ -70,7 +70,7 @@ def test_a_sound_model_answers_every_case_in_one_child(room: Room) -> None:
 
 
 def test_every_sin_is_told_for_its_own_case_and_hides_no_other(room: Room) -> None:
-    deadline_s = stretched(5)
+    deadline_s = min(stretched(4), CASE_DEADLINE_S)
     tried = try_cases(room, make_bundle(room.home, SINS, deadline_s=deadline_s))
     bad = {case: outcome for case, outcome in outcomes(tried).items() if outcome != "answered"}
     assert bad == {
