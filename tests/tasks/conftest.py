@@ -40,6 +40,7 @@ from tasks.verification import platform, verify_version
 from tasks.version_contents import Request
 from tests.support.once import made_once
 from tests.support.waiting import stretched
+from tests.tasks.calls import Score
 from tests.tasks.stage import DAY, Stage
 
 PROJECT = Path(__file__).parents[2]
@@ -283,7 +284,7 @@ def shadow_job(registry: Registry) -> Job:
 
 
 @pytest.fixture
-def score(home: Home, registry: Registry, job: Job, tier: Tier) -> Callable[..., list[DayScored]]:
+def score(home: Home, registry: Registry, job: Job, tier: Tier) -> Score:
     """Return a function that scores days with the champion, or by the given job."""
 
     def scored(*days: date, job: Job = job) -> list[DayScored]:

@@ -1,6 +1,6 @@
 """A tiny model of every type a contract can name, in a bundle no registry knows, to be spoilt."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -49,7 +49,6 @@ def predict(model, data):
     BODY
     return answer
 """
-MakeBundle = Callable[..., Bundle]
 
 
 def golden_bytes(chances: list[float], words: list[str]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pytest
@@ -91,7 +91,11 @@ def validator() -> Validator:
     return Validator(READINGS)
 
 
-Bring = Callable[..., DayIngested]
+class Bring(Protocol):
+    """Ingests a day of the readings."""
+
+    def __call__(self, day: date = DAY) -> DayIngested:
+        """Return what came of it."""
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What the registry knows, as plain values."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -10,14 +9,12 @@ from registry import Registry
 from registry.errors import NoChampionError, UnknownModelError
 from tasks.catalogue import describe_models, show_history, show_model, show_version
 from tasks.job import Job
-from tasks.scoring import DayScored
+from tests.tasks.calls import Score
 
 DAY = date(2013, 1, 14)
 
 
-def test_a_model_is_one_line_with_its_champion(
-    registry: Registry, score: Callable[..., list[DayScored]]
-) -> None:
+def test_a_model_is_one_line_with_its_champion(registry: Registry, score: Score) -> None:
     (line,) = describe_models(registry)
     assert (line["model"], line["champion"], line["last_scored"]) == ("flight-delay", "1.0.0", None)
     assert line["versions"] == {"1.0.0": "approved"}
@@ -35,7 +32,7 @@ def test_a_model_is_shown_with_its_versions_and_an_unbroken_chain(registry: Regi
 
 
 def test_a_version_is_shown_with_everything_as_json(
-    registry: Registry, job: Job, score: Callable[..., list[DayScored]]
+    registry: Registry, job: Job, score: Score
 ) -> None:
     (done,) = score(DAY)
     shown = json.loads(json.dumps(show_version(registry, "flight-delay", "champion")))

@@ -27,9 +27,9 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.process import Room
 from tasks.sandbox import Tier
-from tasks.scoring import DayScored
 from tasks.scoring_children import ScoringChildren
 from tests.support.waiting import stretched
+from tests.tasks.calls import Score
 from tests.tasks.conftest import MODEL, ROWS
 
 FIRST = date(2013, 1, 14)
@@ -86,7 +86,7 @@ def rows_of(home: Home, job: Job, day: date) -> pa.Table:
 
 
 def test_each_day_of_a_commit_is_seen_by_its_own_run(
-    home: Home, registry: Registry, job: Job, score: Callable[..., list[DayScored]]
+    home: Home, registry: Registry, job: Job, score: Score
 ) -> None:
     done = score(*DAYS)
     assert [(day.date, day.state, day.rows) for day in done] == [
@@ -104,7 +104,7 @@ def test_each_day_of_a_commit_is_seen_by_its_own_run(
 
 
 def test_a_day_scored_with_others_is_as_one_scored_alone(
-    home: Home, job: Job, shadow_job: Job, score: Callable[..., list[DayScored]]
+    home: Home, job: Job, shadow_job: Job, score: Score
 ) -> None:
     score(*DAYS)
     score(TOGETHER[0], job=shadow_job)
@@ -116,7 +116,7 @@ def test_a_day_scored_with_others_is_as_one_scored_alone(
 
 
 def test_a_day_that_fails_is_left_out_and_stops_no_other(
-    home: Home, score: Callable[..., list[DayScored]], change_model: Callable[[str], Job]
+    home: Home, score: Score, change_model: Callable[[str], Job]
 ) -> None:
     second_call_fails = """
 calls = 0
@@ -138,7 +138,7 @@ def predict(model, data):
 
 @pytest.mark.parametrize("name", POINTS)
 def test_killed_at_any_step_of_a_shared_commit_and_run_again(
-    home: Home, registry: Registry, job: Job, score: Callable[..., list[DayScored]], name: str
+    home: Home, registry: Registry, job: Job, score: Score, name: str
 ) -> None:
     assert name in NAMES
     words = [str(home.root), name, *map(str, DAYS[:3])]

@@ -1,7 +1,6 @@
 """Windows of the drift watch: merges of the profiles that scoring left, never rows read again."""
 
 import shutil
-from collections.abc import Callable
 from datetime import date, timedelta
 
 from registry import Registry
@@ -12,14 +11,14 @@ from tasks.datasets import load_dataset
 from tasks.home import Home
 from tasks.job import Job
 from tasks.monitoring import DETECTED, monitor_model
-from tasks.scoring import DayScored
 from tests.conftest import local
+from tests.tasks.calls import Score
 
 DAYS = [date(2013, 1, 17) + timedelta(days=n) for n in range(6)]  # all of them have moved
 
 
 def test_windows_need_no_rows_and_judge_features_and_predictions(
-    home: Home, registry: Registry, job: Job, score: Callable[..., list[DayScored]]
+    home: Home, registry: Registry, job: Job, score: Score
 ) -> None:
     score(*DAYS)
     actuals, inputs = load_dataset(home.lab, "arrivals"), load_dataset(home.lab, "flights")

@@ -6,9 +6,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -42,8 +43,15 @@ DONE = """tell '{"event": "done", "stream": 0, "rows_in": 10, "rows_out": 10}'\n
 REST = "cat > /dev/null\n"
 
 
+class Converse(Protocol):
+    """Has ten rows scored by a shell script."""
+
+    def __call__(self, script: str, tier: Tier = ..., deadline_s: float | None = None) -> str:
+        """Return its log."""
+
+
 @pytest.fixture
-def converse(blank: Home, tmp_path: Path, tier: Tier) -> Iterator[Callable[..., str]]:
+def converse(blank: Home, tmp_path: Path, tier: Tier) -> Iterator[Converse]:
     """Return a function that has ten rows scored by a shell script, and returns its log."""
 
     def conversed(script: str, tier: Tier = tier, deadline_s: float | None = None) -> str:
@@ -78,7 +86,7 @@ def stream(rows: pa.Table) -> bytes:
 
 @pytest.mark.parametrize("name", ["A", "C"])
 def test_a_program_of_the_model_s_own_is_limited_and_sees_only_its_places(
-    converse: Callable[..., str],
+    converse: Converse,
     name: str,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
@@ -131,7 +139,7 @@ def test_a_program_of_the_model_s_own_is_limited_and_sees_only_its_places(
     ],
 )
 def test_a_program_that_breaks_the_protocol_is_an_error_in_words(
-    converse: Callable[..., str], script: str, message: str
+    converse: Converse, script: str, message: str
 ) -> None:
     with pytest.raises(ChildError, match=rf"^Model 'flight-delay': .*{message}"):
         converse(script)
@@ -140,7 +148,7 @@ def test_a_program_that_breaks_the_protocol_is_an_error_in_words(
 @pytest.mark.parametrize("name", ["A", "C"])
 @pytest.mark.parametrize("script", ["", READY, READY + "head -c 100 in/reply.arrow\n"])
 def test_a_program_that_ignores_sigterm_is_ended_at_its_deadline(
-    converse: Callable[..., str], script: str, name: str, request: pytest.FixtureRequest
+    converse: Converse, script: str, name: str, request: pytest.FixtureRequest
 ) -> None:
     tier = request.getfixturevalue("bubblewrap") if name == "A" else C
     with pytest.raises(ChildError, match=r"did not finish within its deadline of 2 s\."):

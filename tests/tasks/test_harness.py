@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -60,8 +61,26 @@ class Performance:
     peak_mib: float
 
 
+class MakeFolder(Protocol):
+    """Makes the folder of a model with a script of its own."""
+
+    def __call__(
+        self, script: str, deadline_s: float | None = None, memory_mib: int = 2048
+    ) -> ModelFolder:
+        """Return the folder."""
+
+
+class Perform(Protocol):
+    """Lets the body of a predict answer ten rows in two batches."""
+
+    def __call__(
+        self, body: str, tier: Tier = ..., deadline_s: float | None = None, memory_mib: int = 2048
+    ) -> Performance:
+        """Return what the child gave back."""
+
+
 @pytest.fixture
-def tiny(workshop: Home) -> Callable[..., ModelFolder]:
+def tiny(workshop: Home) -> MakeFolder:
     """Return a maker of model folders with a script of its own."""
 
     def made(script: str, deadline_s: float | None = None, memory_mib: int = 2048) -> ModelFolder:
@@ -85,14 +104,14 @@ def place(workshop: Home, tmp_path: Path) -> Iterator[Home]:
 
 
 @pytest.fixture
-def perform(
-    place: Home, tiny: Callable[..., ModelFolder], tier: Tier
-) -> Callable[..., Performance]:
+def perform(place: Home, tiny: MakeFolder, tier: Tier) -> Perform:
     """Return a function that lets the body of a predict answer ten rows in two batches."""
 
-    def performed(body: str, tier: Tier = tier, **budget: float) -> Performance:
+    def performed(
+        body: str, tier: Tier = tier, deadline_s: float | None = None, memory_mib: int = 2048
+    ) -> Performance:
         script = SCRIPT.replace("BODY", body.strip().replace("\n", "\n    "))
-        folder = tiny(script, **budget)
+        folder = tiny(script, deadline_s, memory_mib)
         lock = folder.files["requirements.lock"]
         with built_environment(place.scratch, folder.spec.name, lock) as environment:
             with scoring_child(Room(place, environment, tier), folder, {}) as child:
@@ -107,7 +126,7 @@ def perform(
 
 @pytest.mark.parametrize("name", ["A", "C"])
 def test_a_model_that_behaves_is_answered_in_order(
-    perform: Callable[..., Performance], name: str, request: pytest.FixtureRequest
+    perform: Perform, name: str, request: pytest.FixtureRequest
 ) -> None:
     tier = request.getfixturevalue("bubblewrap") if name == "A" else C
     found = perform("return answer(data, data['x'] / 10)", tier)
@@ -143,7 +162,7 @@ def test_a_model_that_behaves_is_answered_in_order(
     ],
 )
 def test_a_model_that_misbehaves_is_an_error_in_words(
-    perform: Callable[..., Performance], body: str, message: str
+    perform: Perform, body: str, message: str
 ) -> None:
     with pytest.raises(ChildError, match=message) as caught:
         perform(body)
@@ -151,7 +170,7 @@ def test_a_model_that_misbehaves_is_an_error_in_words(
 
 
 @pytest.mark.parametrize("body", ["os._exit(0)", "ctypes.string_at(0)", "b = bytearray(9 << 30)"])
-def test_the_same_holds_without_a_wall(perform: Callable[..., Performance], body: str) -> None:
+def test_the_same_holds_without_a_wall(perform: Perform, body: str) -> None:
     with pytest.raises(ChildError, match=r"ended early|segmentation fault|MemoryError"):
         perform(body, C)
 
@@ -167,7 +186,7 @@ def test_the_same_holds_without_a_wall(perform: Callable[..., Performance], body
     ],
 )
 def test_a_model_that_does_not_end_is_ended_at_its_deadline(
-    bubblewrap: Tier, perform: Callable[..., Performance], body: str
+    bubblewrap: Tier, perform: Perform, body: str
 ) -> None:
     started = time.monotonic()
     with pytest.raises(ChildError, match=f"{NOT_IN_TIME}|ended early"):
@@ -182,16 +201,14 @@ def test_a_model_that_does_not_end_is_ended_at_its_deadline(
         "if os.fork() == 0: time.sleep(600)\nos._exit(0)",
     ],
 )
-def test_a_model_without_a_wall_is_ended_at_its_deadline_too(
-    perform: Callable[..., Performance], body: str
-) -> None:
+def test_a_model_without_a_wall_is_ended_at_its_deadline_too(perform: Perform, body: str) -> None:
     with pytest.raises(ChildError, match=f"{NOT_IN_TIME}|ended early"):
         perform(body, C, deadline_s=stretched(3))
 
 
 @pytest.mark.parametrize("name", ["A", "C"])
 def test_a_process_that_a_model_left_behind_ends_with_it(
-    perform: Callable[..., Performance], name: str, request: pytest.FixtureRequest
+    perform: Perform, name: str, request: pytest.FixtureRequest
 ) -> None:
     tier = request.getfixturevalue("bubblewrap") if name == "A" else C
     body = "subprocess.Popen(['/bin/sleep', '60'])\nreturn answer(data)"
@@ -199,7 +216,7 @@ def test_a_process_that_a_model_left_behind_ends_with_it(
 
 
 def test_what_a_model_prints_is_its_log_and_no_prediction(
-    perform: Callable[..., Performance],
+    perform: Perform,
 ) -> None:
     body = "print('a thought')\nos.write(1, b'\\x00raw\\n')\nos.system('echo aloud')\n"
     found = perform(body + "return answer(data)")
@@ -207,7 +224,7 @@ def test_what_a_model_prints_is_its_log_and_no_prediction(
     assert {"a thought", "\x00raw", "aloud"} <= set(found.log.splitlines())
 
 
-def test_a_flood_of_log_is_bounded(perform: Callable[..., Performance]) -> None:
+def test_a_flood_of_log_is_bounded(perform: Perform) -> None:
     body = "for n in range(2000): os.write(2, b'x' * 10_000)\nprint('the end')\nreturn answer(data)"
     log = perform(body).log
     assert log.endswith("the end")
@@ -216,7 +233,7 @@ def test_a_flood_of_log_is_bounded(perform: Callable[..., Performance]) -> None:
 
 def test_a_model_behind_the_wall_reaches_nothing(
     bubblewrap: Tier,
-    perform: Callable[..., Performance],
+    perform: Perform,
     place: Home,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -250,15 +267,13 @@ def test_a_model_behind_the_wall_reaches_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_may_write_to_its_own_temporary_folder(
-    bubblewrap: Tier, perform: Callable[..., Performance]
-) -> None:
+def test_a_model_may_write_to_its_own_temporary_folder(bubblewrap: Tier, perform: Perform) -> None:
     body = "open('/tmp/x', 'w').write('y')\nprint(open('/tmp/x').read())\nreturn answer(data)"
     assert perform(body, bubblewrap).log.endswith("y")
 
 
 def test_a_model_without_a_wall_still_sees_none_of_the_parent_s_variables(
-    perform: Callable[..., Performance], monkeypatch: pytest.MonkeyPatch
+    perform: Perform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PILOTLINE_SECRET", "password")
     found = perform("print(sorted(os.environ))\nreturn answer(data)", C)
@@ -276,7 +291,7 @@ def test_a_model_without_a_wall_still_sees_none_of_the_parent_s_variables(
     ],
 )
 def test_a_model_that_cannot_start_says_why(
-    place: Home, tiny: Callable[..., ModelFolder], tier: Tier, script: str, message: str
+    place: Home, tiny: MakeFolder, tier: Tier, script: str, message: str
 ) -> None:
     folder = tiny(script)
     lock = folder.files["requirements.lock"]
@@ -289,7 +304,7 @@ def test_a_model_that_cannot_start_says_why(
 
 
 def test_a_failed_stream_leaves_the_child_fit_for_the_next(
-    place: Home, tiny: Callable[..., ModelFolder], tier: Tier
+    place: Home, tiny: MakeFolder, tier: Tier
 ) -> None:
     body = "if len(data) == 10: raise ValueError('ten')\n    return answer(data)"
     folder = tiny(SCRIPT.replace("BODY", body))
@@ -329,7 +344,7 @@ def load(folder):
     ],
 )
 def test_training_that_goes_wrong_is_an_error_in_words(
-    place: Home, tiny: Callable[..., ModelFolder], tier: Tier, body: str, save: str, message: str
+    place: Home, tiny: MakeFolder, tier: Tier, body: str, save: str, message: str
 ) -> None:
     folder = tiny(TRAIN.replace("BODY", body).replace("SAVE", save), deadline_s=stretched(3))
     lock = folder.files["requirements.lock"]
@@ -345,7 +360,7 @@ def test_training_that_goes_wrong_is_an_error_in_words(
 
 
 def test_training_sees_the_rows_and_parameters_and_what_it_saves_is_collected(
-    place: Home, tiny: Callable[..., ModelFolder], tier: Tier
+    place: Home, tiny: MakeFolder, tier: Tier
 ) -> None:
     save = "os.mkdir(folder + '/in'); open(folder + '/in/side', 'w').write(model)"
     body = "return f\"{len(data)} {data['x'].sum():g} {params['max_iter']}\""
@@ -396,7 +411,7 @@ def try_features(place: Home, tier: Tier, folder: ModelFolder, mode: str) -> pa.
 
 @pytest.mark.parametrize("mode", ["train", "predict"])
 def test_features_get_the_same_columns_in_training_as_in_predicting(
-    place: Home, tiny: Callable[..., ModelFolder], tier: Tier, mode: str
+    place: Home, tiny: MakeFolder, tier: Tier, mode: str
 ) -> None:
     body = "assert list(data.columns) == ['x', 'name']; return data.assign(made=data['x'] / 10)"
     predicted = try_features(place, tier, tiny(FEATURES.replace("FEATURES", body)), mode)
@@ -417,7 +432,7 @@ def test_features_get_the_same_columns_in_training_as_in_predicting(
 )
 def test_features_that_do_not_keep_the_rows_are_an_error_in_words(
     place: Home,
-    tiny: Callable[..., ModelFolder],
+    tiny: MakeFolder,
     tier: Tier,
     body: str,
     message: str,

@@ -6,9 +6,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
+from typing import Protocol
 
 import pytest
 
@@ -25,10 +25,10 @@ from tasks.home import Home
 from tasks.ingestion import ingest_days
 from tasks.job import Job
 from tasks.lake_garbage import Vacuumed, vacuum_lake
-from tasks.scoring import DayScored
 from tasks.sources import open_source
 from tasks.validation import Validator
 from tests.conftest import local
+from tests.tasks.calls import Score
 from tests.tasks.conftest import DAYS, MODEL
 from tests.tasks.ingested import PROCESS, ROOT
 
@@ -37,10 +37,15 @@ GRACE = timedelta(hours=24)
 OLD_DAYS = 40
 
 
+class BringIn(Protocol):
+    """Changes days in the source and ingests them again."""
+
+    def __call__(self, *days: date, hour: int) -> None:
+        """Bring them in."""
+
+
 @pytest.fixture
-def bring_in(
-    home: Home, registry: Registry, flights: Dataset, validator: Validator
-) -> Callable[..., None]:
+def bring_in(home: Home, registry: Registry, flights: Dataset, validator: Validator) -> BringIn:
     """Return a function that changes days in the source and ingests them again."""
 
     def brought(*days: date, hour: int) -> None:
@@ -94,9 +99,9 @@ def test_versions_that_models_and_runs_refer_to_stay_readable_and_others_go(
     home: Home,
     registry: Registry,
     job: Job,
-    score: Callable[..., list[DayScored]],
+    score: Score,
     flights: Dataset,
-    bring_in: Callable[..., None],
+    bring_in: BringIn,
 ) -> None:
     score(DAY)
     for hour in (3, 4, 5):
@@ -124,9 +129,7 @@ def test_versions_that_models_and_runs_refer_to_stay_readable_and_others_go(
     assert vacuum_lake(home, GRACE, only_plan=False) == []
 
 
-def test_a_plan_removes_nothing_and_says_how_much_it_would(
-    home: Home, bring_in: Callable[..., None]
-) -> None:
+def test_a_plan_removes_nothing_and_says_how_much_it_would(home: Home, bring_in: BringIn) -> None:
     for hour in (3, 4):
         bring_in(DAYS[0], hour=hour)
     age_tombstones(home)
@@ -153,7 +156,7 @@ def test_what_a_crashed_writer_left_goes_after_the_grace_time(home: Home) -> Non
 
 
 def test_rows_that_count_stay_though_a_killed_ingest_replaced_them_in_the_table(
-    home: Home, registry: Registry, flights: Dataset, bring_in: Callable[..., None]
+    home: Home, registry: Registry, flights: Dataset, bring_in: BringIn
 ) -> None:
     bring_in(DAYS[0], hour=3)  # these rows nobody learned from
     with closing(sqlite3.connect(home.root / "online.db")) as database, database:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date
+from typing import Protocol
 
 import pytest
 
@@ -15,14 +16,19 @@ from tasks.errors import NothingToDoError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.lineage import Question, Traced, trace_lineage
-from tasks.scoring import DayScored
+from tests.tasks.calls import Score
 
 DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)
 KNOWN = date(2013, 1, 2)  # version 1.0.0 learned from it
 MODEL = "flight-delay"
 RUN = "20130114-0123456789ab"
-Score = Callable[..., list[DayScored]]
-Ask = Callable[..., Traced]
+
+
+class Ask(Protocol):
+    """Asks for a lineage."""
+
+    def __call__(self, reference: str, day: date | None = None, **more: str) -> Traced:
+        """Return it."""
 
 
 @pytest.fixture

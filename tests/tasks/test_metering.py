@@ -12,10 +12,9 @@ from registry import Registry
 from registry.runs import get_run, outcome_of
 from tasks.job import Job
 from tasks.metering import look_at
-from tasks.scoring import DayScored
+from tests.tasks.calls import Score
 
 DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)
-Score = Callable[..., list[DayScored]]
 
 # Its child uses half a second of CPU and holds 100 MiB until its input ends.
 BUSY = """

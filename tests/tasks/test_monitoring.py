@@ -22,7 +22,7 @@ from tasks.errors import NothingToDoError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.monitoring import DETECTED, Watch, calls_drift, list_unusable, monitor_model
-from tasks.scoring import DayScored
+from tests.tasks.calls import Score
 from tests.tasks.conftest import unguard
 
 DAYS = [date(2013, 1, 14) + timedelta(days=n) for n in range(9)]  # 14 to 22; 17 on has moved
@@ -44,7 +44,7 @@ def test_realized_metrics_are_scikit_learn_s_on_rows_joined_by_hand(
     home: Home,
     registry: Registry,
     job: Job,
-    score: Callable[..., list[DayScored]],
+    score: Score,
     watch: Callable[[date], Watch],
 ) -> None:
     score(DAYS[0])
@@ -75,7 +75,7 @@ def test_realized_metrics_are_scikit_learn_s_on_rows_joined_by_hand(
 def test_drift_fires_only_after_windows_in_a_row_and_is_recorded_once(
     registry: Registry,
     job: Job,
-    score: Callable[..., list[DayScored]],
+    score: Score,
     watch: Callable[[date], Watch],
 ) -> None:
     score(*DAYS)
@@ -96,7 +96,7 @@ def test_drift_fires_only_after_windows_in_a_row_and_is_recorded_once(
 
 
 def test_predictions_without_actuals_are_not_judged(
-    registry: Registry, score: Callable[..., list[DayScored]], watch: Callable[[date], Watch]
+    registry: Registry, score: Score, watch: Callable[[date], Watch]
 ) -> None:
     score(DAYS[0])
     with registry.write() as session:
@@ -106,7 +106,7 @@ def test_predictions_without_actuals_are_not_judged(
 
 
 def test_actuals_that_come_after_the_windows_are_judged_when_they_come(
-    registry: Registry, score: Callable[..., list[DayScored]], watch: Callable[[date], Watch]
+    registry: Registry, score: Score, watch: Callable[[date], Watch]
 ) -> None:
     score(DAYS[0], DAYS[7])
     late = DAYS[7]  # its windows begin on the 16th

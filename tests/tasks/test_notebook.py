@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pytest
@@ -28,7 +29,13 @@ from tests.tasks.children import require_ended
 MODEL = "flight-delay"
 ROWS = pa.table({"hour": [6, 18, 22], "late": [0, 1, 1]})
 EXAMPLE = Path(__file__).parents[2] / "lab" / "models" / MODEL / "notebook.ipynb"
-Show = Callable[..., str]
+
+
+class Show(Protocol):
+    """Runs a notebook with these cells."""
+
+    def __call__(self, *cells: str, tier: Tier = ..., deadline_s: float | None = None) -> str:
+        """Return its page."""
 
 
 def notebook(*cells: str, **facts: object) -> bytes:

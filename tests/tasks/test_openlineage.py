@@ -22,13 +22,12 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.lineage import Prediction, Question, Traced, trace_lineage
 from tasks.openlineage import describe_events
-from tasks.scoring import DayScored
+from tests.tasks.calls import Score
 
 DAY, NEXT, AFTER = date(2013, 1, 14), date(2013, 1, 15), date(2013, 1, 16)
 # RFC 3339, section 5.6: date-time with a zone.
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 BROKEN = "def load(folder):\n    return None\ndef predict(model, data):\n    raise ValueError\n"
-Score = Callable[..., list[DayScored]]
 Event = dict[str, Any]
 
 

@@ -24,9 +24,9 @@ from tasks.home import Home
 from tasks.ingestion import ingest_day
 from tasks.job import Job
 from tasks.planning import PlannedDay, plan_backfill
-from tasks.scoring import DayScored
 from tasks.sources import open_source
 from tasks.validation import Validator
+from tests.tasks.calls import Score
 
 DAY = date(2013, 1, 14)
 LAST = date(2013, 1, 22)
@@ -41,7 +41,7 @@ def test_each_day_is_done_missing_failed_stale_or_blocked(
     home: Home,
     registry: Registry,
     job: Job,
-    score: Callable[..., list[DayScored]],
+    score: Score,
     flights: Dataset,
     validator: Validator,
     change_model: Callable[[str], Job],
@@ -102,7 +102,7 @@ def promote_second(registry: Registry, home: Home, job: Job) -> ModelVersion:
 
 
 def test_a_day_shown_by_another_version_is_to_be_scored_again(
-    registry: Registry, job: Job, score: Callable[..., list[DayScored]], home: Home
+    registry: Registry, job: Job, score: Score, home: Home
 ) -> None:
     score(DAY)
     promote_second(registry, home, job)
@@ -113,7 +113,7 @@ def test_a_day_shown_by_another_version_is_to_be_scored_again(
 
 
 def test_what_the_champion_made_is_replaced_by_an_earlier_one_only_with_a_reason(
-    registry: Registry, job: Job, score: Callable[..., list[DayScored]], home: Home
+    registry: Registry, job: Job, score: Score, home: Home
 ) -> None:
     (first,) = score(DAY)
     second = promote_second(registry, home, job)
@@ -216,7 +216,7 @@ def test_days_the_version_was_trained_on_are_blocked_unless_asked_for(
 
 
 def test_a_day_that_two_versions_shared_is_to_be_scored_again_by_the_champion(
-    home: Home, registry: Registry, job: Job, score: Callable[..., list[DayScored]]
+    home: Home, registry: Registry, job: Job, score: Score
 ) -> None:
     (done,) = score(DAY)
     version = job.bundle.version
@@ -254,7 +254,7 @@ def test_a_day_that_two_versions_shared_is_to_be_scored_again_by_the_champion(
 def test_the_reason_of_a_day_that_failed_excuses_no_other_day(
     registry: Registry,
     job: Job,
-    score: Callable[..., list[DayScored]],
+    score: Score,
     home: Home,
     change_model: Callable[[str], Job],
 ) -> None:

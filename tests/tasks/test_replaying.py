@@ -47,9 +47,9 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.replaying import Replayed, compare_predictions, replay_run
 from tasks.sandbox import Tier
-from tasks.scoring import DayScored
 from tests.conftest import local
 from tests.support.waiting import stretched
+from tests.tasks.calls import Score
 from tests.tasks.conftest import ingest, unguard
 from tests.tasks.stage import PROCESS
 
@@ -57,7 +57,6 @@ ROOT = Path(package).parents[1]  # where a process finds our packages
 
 DAY = date(2013, 1, 14)
 ON_DAY = f"variant = 'production' and flight_date = '{DAY}'"
-Score = Callable[..., list[DayScored]]
 Replay = Callable[[str], Replayed]
 KEY = ("k",)
 

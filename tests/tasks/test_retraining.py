@@ -1,10 +1,10 @@
 """The retraining policy, counted in data dates."""
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Protocol
 
 import pytest
 
@@ -21,7 +21,13 @@ from tasks.retraining import REQUESTED, Evidence, request_retraining
 from tests.tasks.conftest import ingest
 
 DAY = date(2013, 1, 15)
-Ask = Callable[..., Evidence]
+
+
+class Ask(Protocol):
+    """Asks for a retraining with data until a day."""
+
+    def __call__(self, until: date, bundle: Bundle | None = None) -> Evidence:
+        """Return what it would learn from and why."""
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import pyarrow as pa
 import pytest
@@ -32,7 +33,13 @@ def answer(schema, rows):
 schema = pa.schema([("probability", pa.float64())])
 BODY
 """
-Speak = Callable[..., list[pa.RecordBatch]]
+
+
+class Speak(Protocol):
+    """Gives three rows to a program."""
+
+    def __call__(self, body: str, deadline_s: float | None = None) -> list[pa.RecordBatch]:
+        """Return its answer."""
 
 
 @pytest.fixture

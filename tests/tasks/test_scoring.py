@@ -43,6 +43,7 @@ from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
 from tests.conftest import local
 from tests.support.waiting import stretched
+from tests.tasks.calls import Score
 from tests.tasks.children import require_ended, wait_for_stopped
 from tests.tasks.conftest import unguard
 
@@ -79,7 +80,6 @@ with home.open_registry() as registry:
                       [date.fromisoformat(day) for day in days], print)
     print([result.state for result in done], flush=True)
 """
-Score = Callable[..., list[DayScored]]
 
 
 def predictions(home: Home, job: Job, day: date) -> pa.Table:

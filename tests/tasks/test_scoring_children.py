@@ -26,6 +26,7 @@ from tasks.scoring import DayScored, score_days
 from tasks.scoring_children import ScoringChild, ScoringChildren
 from tasks.scoring_rules import ScoringRules
 from tests.support.waiting import stretched, wait_until
+from tests.tasks.calls import Score
 from tests.tasks.conftest import MODEL, ROWS
 
 FIRST = date(2013, 1, 14)
@@ -45,7 +46,7 @@ def test_days_scored_at_once_are_as_those_scored_one_after_the_other(
     home: Home,
     job: Job,
     shadow_job: Job,
-    score: Callable[..., list[DayScored]],
+    score: Score,
     score_at_once: Callable[[Job], list[DayScored]],
 ) -> None:
     done = score_at_once(job)

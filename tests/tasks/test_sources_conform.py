@@ -49,7 +49,7 @@ def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Adapter:
 
 def facts(*changes: Mapping[str, Any], day: date = DAY) -> pa.Table:
     """Return rows of a day that are as the first of the facts but for their changes."""
-    rows = [ROWS[0] | {"day": day} | change for change in changes]
+    rows = [{**ROWS[0], "day": day, **change} for change in changes]
     return pa.Table.from_pylist(rows, facts_table().schema)
 
 

@@ -1,8 +1,8 @@
 """Staleness: what is too old is told once, and counted in data dates."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Protocol
 
 import pytest
 from sqlalchemy import delete
@@ -20,8 +20,22 @@ SCORED = date(2013, 1, 14)
 LAST = date(2013, 1, 22)  # the last day ingested; the champion learned until the 10th
 
 
+class Show(Protocol):
+    """Lets readers see days, as if they had been scored."""
+
+    def __call__(self, *days: date) -> None:
+        """Show the days."""
+
+
+class FindStale(Protocol):
+    """Says what is stale on a day, under limits."""
+
+    def __call__(self, day: date, **limits: int) -> list[Stale]:
+        """Return it."""
+
+
 @pytest.fixture
-def show(registry: Registry, job: Job) -> Callable[..., None]:
+def show(registry: Registry, job: Job) -> Show:
     """Return a function after which readers see days, as if they had been scored."""
 
     def shown(*days: date) -> None:
@@ -37,7 +51,7 @@ def show(registry: Registry, job: Job) -> Callable[..., None]:
 
 
 @pytest.fixture
-def stale(registry: Registry, job: Job) -> Callable[..., list[Stale]]:
+def stale(registry: Registry, job: Job) -> FindStale:
     """Return a function that says what is stale on a day, under limits."""
 
     def found(day: date, **limits: int) -> list[Stale]:
@@ -49,9 +63,7 @@ def stale(registry: Registry, job: Job) -> Callable[..., list[Stale]]:
     return found
 
 
-def test_a_day_that_was_not_scored_for_too_long_is_told(
-    show: Callable[..., None], stale: Callable[..., list[Stale]]
-) -> None:
+def test_a_day_that_was_not_scored_for_too_long_is_told(show: Show, stale: FindStale) -> None:
     show(SCORED)
     assert stale(SCORED + timedelta(days=2), no_score_days=2) == []
     (found,) = stale(SCORED + timedelta(days=3), no_score_days=2)
@@ -61,15 +73,15 @@ def test_a_day_that_was_not_scored_for_too_long_is_told(
     )
 
 
-def test_a_model_that_never_scored_is_told(stale: Callable[..., list[Stale]]) -> None:
+def test_a_model_that_never_scored_is_told(stale: FindStale) -> None:
     (found,) = stale(SCORED)
     assert (found.kind, found.since, found.said) == ("no score", None, "no score: no day is scored")
 
 
 def test_outcomes_that_do_not_come_are_told(
     registry: Registry,
-    show: Callable[..., None],
-    stale: Callable[..., list[Stale]],
+    show: Show,
+    stale: FindStale,
 ) -> None:
     show(SCORED, SCORED + timedelta(days=1))
     on_time = SCORED + timedelta(days=6)
@@ -84,8 +96,8 @@ def test_outcomes_that_do_not_come_are_told(
 
 def test_outcomes_that_never_came_are_waited_for_since_the_first_score(
     registry: Registry,
-    show: Callable[..., None],
-    stale: Callable[..., list[Stale]],
+    show: Show,
+    stale: FindStale,
 ) -> None:
     show(SCORED)
     with registry.write() as session:
@@ -96,9 +108,7 @@ def test_outcomes_that_never_came_are_waited_for_since_the_first_score(
     assert (found.kind, found.since) == ("no actuals", SCORED)
 
 
-def test_data_that_is_late_and_a_version_that_is_old_are_told(
-    show: Callable[..., None], stale: Callable[..., list[Stale]]
-) -> None:
+def test_data_that_is_late_and_a_version_that_is_old_are_told(show: Show, stale: FindStale) -> None:
     show(SCORED)
     learned = date(2013, 1, 10)
     assert stale(LAST, data_late_days=0, version_old_days=12) == []
@@ -110,8 +120,8 @@ def test_data_that_is_late_and_a_version_that_is_old_are_told(
 def test_what_goes_on_is_one_event_and_what_happens_again_another(
     registry: Registry,
     job: Job,
-    show: Callable[..., None],
-    stale: Callable[..., list[Stale]],
+    show: Show,
+    stale: FindStale,
 ) -> None:
     show(SCORED)
     days = [SCORED + timedelta(days=n) for n in (1, 2)]
@@ -124,16 +134,14 @@ def test_what_goes_on_is_one_event_and_what_happens_again_another(
     assert told == [("no score", "2013-01-14"), ("no score", "2013-01-15")]
 
 
-def test_days_to_come_make_nothing_fresh(
-    show: Callable[..., None], stale: Callable[..., list[Stale]]
-) -> None:
+def test_days_to_come_make_nothing_fresh(show: Show, stale: FindStale) -> None:
     show(SCORED, LAST)
     (found,) = stale(SCORED + timedelta(days=4), no_score_days=3)
     assert found.since == SCORED
 
 
 def test_what_is_stale_can_be_listed_without_a_record(
-    registry: Registry, job: Job, show: Callable[..., None]
+    registry: Registry, job: Job, show: Show
 ) -> None:
     show(SCORED)
     late = LAST + timedelta(days=3)

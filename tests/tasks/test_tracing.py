@@ -1,6 +1,5 @@
 """Where one prediction came from."""
 
-from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -12,14 +11,14 @@ from tasks.actuals import read_predictions
 from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.scoring import DayScored
 from tasks.tracing import parse_key, trace_prediction
+from tests.tasks.calls import Score
 
 DAY = date(2013, 1, 14)
 
 
 def test_a_prediction_leads_to_its_run_version_and_input_row(
-    home: Home, registry: Registry, job: Job, score: Callable[..., list[DayScored]]
+    home: Home, registry: Registry, job: Job, score: Score
 ) -> None:
     (done,) = score(DAY)
     row = read_predictions(home, job, "production", DAY).to_pylist()[42]
@@ -60,9 +59,7 @@ def test_a_key_that_cannot_be_read_says_what_is_expected(job: Job, text: str, me
         parse_key(job.bundle.json("contract.json"), text)
 
 
-def test_a_key_nobody_scored_is_named(
-    home: Home, registry: Registry, score: Callable[..., list[DayScored]]
-) -> None:
+def test_a_key_nobody_scored_is_named(home: Home, registry: Registry, score: Score) -> None:
     score(DAY)
     with pytest.raises(
         NothingToDoError,
@@ -77,7 +74,7 @@ def test_an_unknown_model_is_named(home: Home, registry: Registry) -> None:
 
 
 def test_a_row_that_names_another_version_than_its_run_s_is_not_believed(
-    home: Home, registry: Registry, score: Callable[..., list[DayScored]]
+    home: Home, registry: Registry, score: Score
 ) -> None:
     score(DAY)
     table = lake.open_table(lake.predictions_path(home.lake, "flight-delay"))
