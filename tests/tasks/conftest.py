@@ -8,7 +8,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -308,18 +308,30 @@ def change_model(job: Job) -> Callable[[str], Job]:
     return changed
 
 
+@pytest.fixture(scope="session")
+def grown(shared: Path, factory: Home, tier: Tier) -> Home:
+    """Return the factory after a day was scored that grew since by more than buffers hold."""
+
+    def make(project: Path) -> None:
+        home = copy_home(factory, project)
+        with open_stage(home, tier) as stage:
+            assert stage.score().state == "succeeded"
+            stage.add_rows()
+        ingest(home, "flights", [DAY])
+
+    return home_in(made_once(shared, "grown", make))
+
+
 @pytest.fixture(scope="module")
-def stage(
-    factory: Home,
-    tmp_path_factory: pytest.TempPathFactory,
-    tier: Tier,
-) -> Iterator[Stage]:
+def stage(grown: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier) -> Iterator[Stage]:
     """Return a home whose day was scored, and grew since; the tests of a file share it."""
-    home = copy_home(factory, tmp_path_factory.mktemp("stage") / "copy")
+    with open_stage(copy_home(grown, tmp_path_factory.mktemp("stage") / "copy"), tier) as stage:
+        yield stage
+
+
+@contextmanager
+def open_stage(home: Home, tier: Tier) -> Iterator[Stage]:
+    """Give the stage in a home with a champion."""
     with home.open_registry() as registry:
         job = plan_job(load_champion(registry, MODEL), "production", "score")
-        stage = Stage(home, registry, job, tier)
-        assert stage.score().state == "succeeded"
-        stage.add_rows()
-        ingest(home, "flights", [DAY])
-        yield stage
+        yield Stage(home, registry, job, tier)
