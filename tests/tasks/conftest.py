@@ -296,26 +296,35 @@ def score(home: Home, registry: Registry, job: Job, tier: Tier) -> Score:
 @pytest.fixture
 def change_model(job: Job) -> Callable[[str], Job]:
     """Return a function that gives the job with another ``model.py``, unknown to the registry."""
+    return lambda script: with_script(job, script)
 
-    def changed(script: str) -> Job:
-        files = {**job.bundle.folder.files, "model.py": script.encode()}
-        budget = replace(job.bundle.spec.budget, deadline_s=stretched(20.0))
-        folder = replace(
-            job.bundle.folder, files=files, spec=replace(job.bundle.spec, budget=budget)
-        )
-        return replace(job, bundle=replace(job.bundle, folder=folder))
 
-    return changed
+def with_script(job: Job, script: str) -> Job:
+    """Return the job with another ``model.py``, which the registry does not know."""
+    files = {**job.bundle.folder.files, "model.py": script.encode()}
+    budget = replace(job.bundle.spec.budget, deadline_s=stretched(20.0))
+    folder = replace(job.bundle.folder, files=files, spec=replace(job.bundle.spec, budget=budget))
+    return replace(job, bundle=replace(job.bundle, folder=folder))
 
 
 @pytest.fixture(scope="session")
-def grown(shared: Path, factory: Home, tier: Tier) -> Home:
-    """Return the factory after a day was scored that grew since by more than buffers hold."""
+def once_scored(shared: Path, factory: Home, tier: Tier) -> Home:
+    """Return the factory after the 14th was scored, and nothing else."""
 
     def make(project: Path) -> None:
-        home = copy_home(factory, project)
-        with open_stage(home, tier) as stage:
+        with open_stage(copy_home(factory, project), tier) as stage:
             assert stage.score().state == "succeeded"
+
+    return home_in(made_once(shared, "once-scored", make))
+
+
+@pytest.fixture(scope="session")
+def grown(shared: Path, once_scored: Home, tier: Tier) -> Home:
+    """Return the same after the day that was scored grew by more than buffers hold."""
+
+    def make(project: Path) -> None:
+        home = copy_home(once_scored, project)
+        with open_stage(home, tier) as stage:
             stage.add_rows()
         ingest(home, "flights", [DAY])
 

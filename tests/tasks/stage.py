@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date
@@ -93,10 +94,14 @@ class Stage:
 
     def score(self, job: Job | None = None, tier: Tier | None = None) -> DayScored:
         """Return what came of the day."""
-        done = score_days(
-            self.registry, self.home, tier or self.tier, job or self.job, [DAY], print
-        )
-        return done[0]
+        (done,) = self.score_days([DAY], job, tier)
+        return done
+
+    def score_days(
+        self, days: Sequence[date], job: Job | None = None, tier: Tier | None = None
+    ) -> list[DayScored]:
+        """Return what came of days."""
+        return score_days(self.registry, self.home, tier or self.tier, job or self.job, days, print)
 
     def shown(self) -> tuple[str | None, pa.Table]:
         """Return the run whose rows readers see, and the rows."""

@@ -5,10 +5,12 @@ schemaURL, run.runId, job.namespace and job.name; of a dataset namespace and nam
 _producer and _schemaURL.
 """
 
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, datetime
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -22,7 +24,9 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.lineage import Prediction, Question, Traced, trace_lineage
 from tasks.openlineage import describe_events
-from tests.tasks.calls import Score
+from tasks.sandbox import Tier
+from tests.support.once import made_once
+from tests.tasks.conftest import copy_home, home_in, open_stage, with_script
 
 DAY, NEXT, AFTER = date(2013, 1, 14), date(2013, 1, 15), date(2013, 1, 16)
 # RFC 3339, section 5.6: date-time with a zone.
@@ -31,20 +35,37 @@ BROKEN = "def load(folder):\n    return None\ndef predict(model, data):\n    rai
 Event = dict[str, Any]
 
 
-@pytest.fixture
-def runs(
-    registry: Registry, job: Job, score: Score, change_model: Callable[[str], Job]
-) -> tuple[str, str, str]:
-    """Return a run that succeeded, one that failed and one that is under way."""
-    (good,), (bad,) = score(DAY), score(NEXT, job=change_model(BROKEN))
-    claim = Claim("production", "flights", AFTER, "d" * 64, 3, "c" * 64, "A", "score")
-    with registry.write() as session:
-        open_run = claim_partition(session, job.bundle.version, claim).id
-    return good.run_id, bad.run_id, open_run
+@pytest.fixture(scope="session")
+def told(shared: Path, once_scored: Home, tier: Tier) -> Home:
+    """Return a home with a run that succeeded, one that failed and one that is under way."""
+
+    def make(project: Path) -> None:
+        with open_stage(copy_home(once_scored, project), tier) as stage:
+            (good,) = stage.score_days([DAY])
+            (bad,) = stage.score_days([NEXT], with_script(stage.job, BROKEN))
+            claim = Claim("production", "flights", AFTER, "d" * 64, 3, "c" * 64, "A", "score")
+            with stage.registry.write() as session:
+                under_way = claim_partition(session, stage.job.bundle.version, claim).id
+        (project / "runs.json").write_text(json.dumps([good.run_id, bad.run_id, under_way]))
+
+    return home_in(made_once(shared, "told", make))
 
 
 @pytest.fixture
-def traced(registry: Registry, home: Home, runs: tuple[str, str, str]) -> Traced:
+def home(told: Home, tmp_path: Path) -> Home:
+    """Return a copy of it."""
+    return copy_home(told, tmp_path / "copy")
+
+
+@pytest.fixture
+def runs(told: Home) -> list[str]:
+    """Return the three runs."""
+    named: list[str] = json.loads((told.lab.parent / "runs.json").read_text())
+    return named
+
+
+@pytest.fixture
+def traced(registry: Registry, home: Home, runs: list[str]) -> Traced:
     """Return the lineage of the model with these runs."""
     return trace_lineage(registry, home, Question("flight-delay"))
 
@@ -106,7 +127,7 @@ def test_every_facet_names_its_producer_and_a_schema_that_claims_no_foreign_host
 
 
 def test_every_run_starts_once_and_ends_once_or_is_under_way(
-    events: list[Event], runs: tuple[str, str, str]
+    events: list[Event], runs: list[str]
 ) -> None:
     kinds: dict[str, list[str]] = {}
     for event in events:  # they stand in the order of their times
@@ -120,7 +141,7 @@ def test_every_run_starts_once_and_ends_once_or_is_under_way(
 
 
 def test_a_scoring_names_its_rows_its_version_and_what_it_made(
-    registry: Registry, job: Job, events: list[Event], runs: tuple[str, str, str]
+    registry: Registry, job: Job, events: list[Event], runs: list[str]
 ) -> None:
     name = "score/flight-delay/production"
     (done,) = [e for e in of_job(events, name) if e["eventType"] == "COMPLETE"]
@@ -187,7 +208,7 @@ def test_the_same_lineage_gives_the_same_events(traced: Traced, events: list[Eve
 
 
 def test_a_prediction_s_key_and_values_stand_with_the_partition_it_is_in(
-    registry: Registry, home: Home, runs: tuple[str, str, str]
+    registry: Registry, home: Home, runs: list[str]
 ) -> None:
     traced = trace_lineage(registry, home, Question(runs[0]))
     asked = Traced(traced.lineage, Prediction({"flight_date": DAY, "flight": 7}, {"p": 0.5}))

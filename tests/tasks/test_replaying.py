@@ -50,15 +50,21 @@ from tasks.sandbox import Tier
 from tests.conftest import local
 from tests.support.waiting import stretched
 from tests.tasks.calls import Score
-from tests.tasks.conftest import ingest, unguard
+from tests.tasks.conftest import copy_home, ingest, unguard
 from tests.tasks.stage import PROCESS
 
 ROOT = Path(package).parents[1]  # where a process finds our packages
 
-DAY = date(2013, 1, 14)
+DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)
 ON_DAY = f"variant = 'production' and flight_date = '{DAY}'"
 Replay = Callable[[str], Replayed]
 KEY = ("k",)
+
+
+@pytest.fixture
+def home(once_scored: Home, tmp_path: Path) -> Home:
+    """Return a home whose day was scored: asking for it again gives that run."""
+    return copy_home(once_scored, tmp_path / "copy")
 
 
 @pytest.fixture
@@ -211,13 +217,14 @@ def test_a_shadow_run_replays_too(score: Score, shadow_job: Job, replay: Replay)
 def test_a_run_that_died_after_its_commit_replays_too(
     home: Home, registry: Registry, job: Job, score: Score, replay: Replay
 ) -> None:
-    command = [sys.executable, "-c", PROCESS, str(home.root), DAY.isoformat()]
+    command = [sys.executable, "-c", PROCESS, str(home.root), NEXT.isoformat()]
     settings = os.environ | {VARIABLE: "score: committed"}
     killed = subprocess.run(command, cwd=ROOT, env=settings, timeout=stretched(60), check=False)
     assert killed.returncode == -signal.SIGKILL
-    score(DAY)  # which first settles how the dead one ended
+    score(NEXT)  # which first settles how the dead one ended
     with registry.read() as session:
-        (died, outcome), _ = list_runs(session, job.bundle.version)
+        runs = list_runs(session, job.bundle.version)
+    (died, outcome), _ = [(run, outcome) for run, outcome in runs if run.date == NEXT]
     assert outcome is not None
     assert outcome.state == "crashed"
     assert replay(died.id).equal

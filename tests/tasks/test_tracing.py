@@ -1,6 +1,7 @@
 """Where one prediction came from."""
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,15 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.tracing import parse_key, trace_prediction
 from tests.tasks.calls import Score
+from tests.tasks.conftest import copy_home
 
 DAY = date(2013, 1, 14)
+
+
+@pytest.fixture
+def home(once_scored: Home, tmp_path: Path) -> Home:
+    """Return a home whose day was scored: asking for it again gives that run."""
+    return copy_home(once_scored, tmp_path / "copy")
 
 
 def test_a_prediction_leads_to_its_run_version_and_input_row(
