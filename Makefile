@@ -62,6 +62,7 @@ budgets: $(DEV)  ## run what .ci/run runs, and write down what each file may cos
 
 # moto serves the same tests in make test; this is a server that people run in earnest.
 S3_TESTS ?= tests/registry tests/tasks/test_s3_folder.py tests/tasks/test_source_s3.py \
+    tests/tasks/test_sources_conform.py \
     tests/flows/test_shared_home.py tests/flows/test_shared_home_flows.py -k "s3 or demo_ends or \
     lies_in_the_home or in_parts or lake_in_a_folder or replayed_equal or doctor"
 test-s3: $(DEV)  ## run the tests that use S3 on a real Ceph object gateway

@@ -232,5 +232,5 @@ ADAPTERS: Mapping[str, Callable[[pytest.FixtureRequest, Path], Adapter]] = {
     "postgresql": _postgresql,
     "csv": lambda _, home: Files(home, "csv"),
     "parquet": lambda _, home: Files(home, "parquet"),
-    "objects": _objects,
+    "s3": _objects,
 }
