@@ -125,7 +125,7 @@ def test_interrupted_it_ends_its_children_and_takes_no_further_day(
         processes.append(child.process().pid)
         if len(processes) == AT_ONCE:
             os.kill(os.getpid(), signal.SIGINT)
-        interrupted.wait(1)  # the day goes on a while when it comes
+        interrupted.wait(stretched(1))  # the day goes on a while when it comes
 
     with pytest.raises(KeyboardInterrupt):
         run_at_children(home, tier, job, act)

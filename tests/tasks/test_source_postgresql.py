@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tasks.datasets import Dataset, Source
 from tasks.errors import PartitionRefusedError, SourceError
 from tasks.source_postgresql import PostgresqlSource, bind_date
+from tests.support.waiting import stretched
 from tests.tasks.facts import DAY, ROWS, facts_from
 
 PASSWORD = "can/ary@:%"
@@ -198,7 +199,8 @@ def test_a_server_that_falls_silent_is_hung_up_on(
     stopped: list[int] = []
     many = "select day, name, i as count, share, open, at "
     many += "from facts, generate_series(1, 3000000) as i where day = :date"
-    batches = asking(dataset, many, timeout_s=3).stream(DAY)
+    timeout_s = stretched(3)
+    batches = asking(dataset, many, timeout_s=timeout_s).stream(DAY)
     assert next(batches).num_rows > 0
     with psycopg.connect(os.environ["FACTS_URL"], autocommit=True) as connection:
         found = connection.execute(
@@ -209,7 +211,7 @@ def test_a_server_that_falls_silent_is_hung_up_on(
     try:
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(SourceError, match="it did not give the day within 3 s"):
+        with pytest.raises(SourceError, match=f"it did not give the day within {timeout_s:g} s"):
             list(batches)
     finally:
         for pid in stopped:
