@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -201,6 +202,7 @@ class Objects(Files):
     """The same under s3://."""
 
     bucket: str
+    client: Any
 
     @property
     def root(self) -> str:
@@ -213,7 +215,7 @@ class Objects(Files):
 
     def _write(self, day: date, data: bytes) -> None:
         key = f"{self.home.name}/{day}/part-{self.written}.{self.format}"
-        connect().put_object(Bucket=self.bucket, Key=key, Body=data)
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=data)
         self.written += 1
 
 
@@ -224,7 +226,13 @@ def _postgresql(request: pytest.FixtureRequest, home: Path) -> Adapter:
 
 def _objects(request: pytest.FixtureRequest, home: Path) -> Adapter:
     address: S3Address = request.getfixturevalue("s3_environment")
-    return Objects(home, "parquet", address.bucket)
+    return Objects(home, "parquet", address.bucket, _client(address))
+
+
+@cache
+def _client(_: S3Address) -> Any:
+    """Return one client for all tests, which takes as long to make as a test to run."""
+    return connect()
 
 
 ADAPTERS: Mapping[str, Callable[[pytest.FixtureRequest, Path], Adapter]] = {
