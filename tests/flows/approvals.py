@@ -11,11 +11,10 @@ import pyotp
 
 from flows.up_api import PrefectApi
 from tests.flows.factory import CHALLENGER, MODEL, PEOPLE, PYTHON
-from tests.support.commands import PROCESS_ONLY, ROOT, Ran, environment_of, run_here, run_process
+from tests.support.commands import ROOT, Ran, environment_of, run_command
 from tests.support.waiting import stretched
 
 RUN_LIMIT_S = 90
-RUN_FLOWS = ("release", "train")  # of the commands that tests of approvals use
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # any 32 bytes
 REVIEWER, OPERATOR = PEOPLE["review"], PEOPLE["go-live"]
 AUTHOR = "author@example.org"
@@ -42,9 +41,7 @@ class Desk:
 
     def command(self, *words: str) -> Ran:
         """Run a command in the home, at the server."""
-        alone = words[0] in RUN_FLOWS or any(map(PROCESS_ONLY.match, self.settings))
-        run = run_process if alone else run_here
-        return run(self.home, *words, settings=self.settings)
+        return run_command(self.home, *words, settings=self.settings)
 
     def decide(self, decision: str, person: str, gate: str = "review", *more: str) -> Ran:
         """Decide by command."""

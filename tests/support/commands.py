@@ -77,9 +77,10 @@ def run_process(
 
 
 def run_command(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> Ran:
-    """Run ``pilotline`` with ``words`` as a process where it runs a flow, else in this one."""
+    """Run ``pilotline`` with ``words`` in this process where that can be, else in its own."""
     flow = words[0] in WITH_A_FLOW and "--plan" not in words
-    return (run_process if flow else run_here)(home, *words, settings=settings)
+    alone = flow or any(map(PROCESS_ONLY.match, settings))
+    return (run_process if alone else run_here)(home, *words, settings=settings)
 
 
 def start_process(
