@@ -35,7 +35,8 @@ def test_what_the_command_prints_can_be_corrected_and_released(
     wrong["row"]["distance"] = 700
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([wrong]))
-    released = run_here(home, "quarantine", "flights", "--release", str(path), "--json")
+    # A process: great_expectations, which checks the rows, leaves a thread and a level.
+    released = run_process(home, "quarantine", "flights", "--release", str(path), "--json")
     assert (released.status, released.json["rows"][0]["released"]) == (0, True)
     left = [row["row_number"] for row in shown(home, BROKEN)]
     assert left == [row["row_number"] for row in rows if row is not wrong]
@@ -51,7 +52,7 @@ def test_what_the_command_prints_can_be_corrected_and_released(
 def test_a_row_that_does_not_pass_is_status_1_and_says_why(home: Path) -> None:
     (number, *_) = (row["row_number"] for row in shown(home, BROKEN))
     words = ("quarantine", "flights", "--date", BROKEN, "--release-row", str(number))
-    ran = run_here(home, *words)
+    ran = run_process(home, *words)
     assert ran.status == 1
     assert "stays" in ran.out
 
