@@ -137,10 +137,21 @@ def sweep_scratch(scratch: Path) -> int:
     removed = 0
     for folder in scratch.glob("run-*"):
         pid = folder.name.split("-")[1]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if pid.isdigit() and not _runs(pid):
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed
+
+
+def _runs(pid: str) -> bool:
+    """Tell whether a process goes on; one that ended may stay listed until its parent asks."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except PermissionError:  # somebody else's, where the system hides those
+        return True
+    return state not in (b"Z", b"X")
 
 
 def _make_scratch(scratch: Path) -> Path:

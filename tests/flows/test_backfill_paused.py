@@ -28,9 +28,9 @@ def weeks(fortnight: Fortnight, tmp_path: Path, server: str) -> Iterator[Weeks]:
 
 
 def test_a_suspended_run_ends_between_days_and_resumed_does_the_rest_once(weeks: Weeks) -> None:
-    run = weeks.make_run()
+    run, commits = weeks.make_run(), weeks.commits
     process = weeks.begin(run)
-    weeks.wait_for(run, "Running")
+    weeks.wait_for_more_than(commits)
     said = weeks.command("pause", MODEL).out
     assert "paused after the days it is at" in said
     assert weeks.end(process, run)["name"] == "Suspended"
@@ -69,10 +69,11 @@ def test_resumed_before_its_process_is_through_a_run_goes_on_in_one_process(week
 
 def test_a_commands_run_waits_where_it_is_and_goes_on_when_it_is_resumed(weeks: Weeks) -> None:
     words = ("backfill", MODEL, *RANGE, "--using", "champion")
-    before = weeks.running()
+    before, commits = weeks.running(), weeks.commits
     process = start_process(weeks.home, *words, settings={"PREFECT_API_URL": weeks.url})
     assert wait_until(lambda: weeks.running() - before, LIMIT_S, ASK_S)
     (run,) = weeks.running() - before
+    weeks.wait_for_more_than(commits)
     weeks.command("pause", MODEL)
     assert process.stderr is not None
     said = next(line for line in process.stderr if "paused after" in line)

@@ -87,6 +87,16 @@ class Weeks:
         """Wait until a run is in the state called ``name``."""
         assert wait_until(lambda: self.state(run)["name"] == name, LIMIT_S, ASK_S), self.state(run)
 
+    @property
+    def commits(self) -> int:
+        """How many commits the table of predictions has."""
+        log = self.home / "lake" / "predictions" / MODEL / "_delta_log"
+        return len(list(log.glob("*.json")))
+
+    def wait_for_more_than(self, commits: int) -> None:
+        """Wait until there are more commits, so that some days are done."""
+        assert wait_until(lambda: self.commits > commits, LIMIT_S)
+
     def command(self, *words: str) -> Any:
         """Run a command at the server, which succeeds."""
         run = run_here if words[0] in ("pause", "resume") else run_process

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,16 @@ def test_only_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
         (tmp_path / f"run-{pid}-x" / "env").mkdir(parents=True)
     assert sweep_scratch(tmp_path) == 1
     assert [folder.name for folder in tmp_path.iterdir()] == [f"run-{os.getpid()}-x"]
+
+
+def test_what_a_process_left_that_ended_and_nobody_asked_after_is_swept(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it ended, and stays listed
+    assert Path(f"/proc/{child.pid}").exists()
+    (tmp_path / f"run-{child.pid}-x").mkdir()
+    assert sweep_scratch(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == []
+    child.wait()
 
 
 def test_interpreter_and_machine_are_named_as_the_system_names_them() -> None:
