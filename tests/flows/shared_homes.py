@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -88,18 +89,19 @@ class Shared:
     def list_objects(self) -> list[str]:
         """Return the names of its objects, such as lake/..."""
         asked = {"Bucket": self.s3.bucket, "Prefix": f"{self.prefix}/"}
-        pages = self.client().get_paginator("list_objects_v2").paginate(**asked)
+        pages = self.client.get_paginator("list_objects_v2").paginate(**asked)
         keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
         return [key.removeprefix(asked["Prefix"]) for key in keys]
 
     def get_object(self, name: str) -> bytes:
         """Return one of its objects."""
         asked = {"Bucket": self.s3.bucket, "Key": f"{self.prefix}/{name}"}
-        data: bytes = self.client().get_object(**asked)["Body"].read()
+        data: bytes = self.client.get_object(**asked)["Body"].read()
         return data
 
+    @cached_property
     def client(self) -> Any:
-        """Return a client of the S3."""
+        """A client of the S3; making one takes longer than to ask it."""
         from boto3.session import Session
 
         session = Session(self.s3.access_key, self.s3.secret_key, region_name="us-east-1")
@@ -194,7 +196,7 @@ def _administering(server: str) -> Iterator[Connection]:
 
 
 def _copy_objects(original: Shared, copy: Shared) -> None:
-    client = original.client()
+    client = original.client
     for name in original.list_objects():
         source = {"Bucket": original.s3.bucket, "Key": f"{original.prefix}/{name}"}
         key = f"{copy.prefix}/{name}"
