@@ -4,6 +4,7 @@ Run as ``python -m tests.support.keeper PIPE FOLDER NAME COMMAND...``. Each user
 for writing; when nobody does any more, however they ended, the server and all it started are ended.
 """
 
+import fcntl
 import os
 import resource
 import select
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 from tests.support.cpu_time import adopt_orphans, descendants, record
@@ -25,10 +27,12 @@ def keep(pipe: Path, folder: Path, name: str, command: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the users end, and then we do
     server = subprocess.Popen(command, stdin=subprocess.PIPE)  # some end when that closes
     with pipe.open("rb", buffering=0) as users:  # returns when the first one is there
+        os.set_blocking(users.fileno(), False)
         while server.poll() is None:
             ready, _, _ = select.select([users], [], [], LOOK_S)
-            if ready and not users.read(1):
+            if ready and _close_to_users(pipe, users):
                 break
+    pipe.unlink(missing_ok=True)
     server.terminate()
     try:
         server.wait(END_S)
@@ -44,6 +48,16 @@ def keep(pipe: Path, folder: Path, name: str, command: list[str]) -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     record({"kind": "session", "name": name, "cpu_s": used.ru_utime + used.ru_stime})
     (folder / "ended").touch()
+
+
+def _close_to_users(pipe: Path, users: FileIO) -> bool:
+    """Let nobody join any more, unless somebody did since the last one left."""
+    with pipe.with_suffix(".lock").open("w") as lock:  # which each who joins holds: see once.py
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if users.read(1) is None:  # None: a user is there and says nothing
+            return False
+        pipe.unlink()
+        return True
 
 
 if __name__ == "__main__":
