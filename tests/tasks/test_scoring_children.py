@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +33,14 @@ FIRST = date(2013, 1, 14)
 DAYS = [FIRST + timedelta(days=n) for n in range(4)]  # commits of one day, of two and of one
 AT_ONCE = 2
 Made = TypeVar("Made")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt this process though whoever started it in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -113,6 +121,7 @@ def test_a_free_child_takes_the_next_day_and_each_has_a_process_of_its_own(
     assert not any(Path(f"/proc/{process}").exists() for _, process, _ in made)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_it_ends_its_children_and_takes_no_further_day(
     home: Home, tier: Tier, job: Job
 ) -> None:
@@ -147,6 +156,7 @@ def run_at_children(
             return children.each(act, DAYS)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_in_its_first_day_no_run_is_said_to_have_failed(
     home: Home,
     registry: Registry,
