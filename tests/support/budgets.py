@@ -1,7 +1,7 @@
 """What each file of tests and each session fixture may cost, in CPU seconds of the whole tree.
 
 budgets.toml is written by ``make budgets``. Its seconds are those of a machine that runs the
-calibration line in one: what a run measured is divided by what that line took in the same run.
+calibration line in one: what a run measured is divided by what that line took at the same time.
 """
 
 import json
@@ -67,31 +67,62 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def sum_up(records: Iterable[Mapping[str, Any]], slowness: float) -> Costs:
-    """Return what a run cost, in seconds of the machine that does the calibration line in one."""
+    """Return what a run cost, in seconds of the machine that does the calibration line in one.
+
+    Args:
+        records: what the processes of the run noted.
+        slowness: of the machine over the whole run, for those that did not note it themselves.
+    """
     costs = Costs()
     for fact in records:
         part = costs.session if fact["kind"] == "session" else costs.files
-        cost = part[fact["name"]]
-        cost.cpu_s += fact["cpu_s"] / slowness
-        cost.wall_s += fact.get("wall_s", 0.0) / slowness
+        cost, slow = part[fact["name"]], fact.get("slowness", slowness)
+        cost.cpu_s += fact["cpu_s"] / slow
+        cost.wall_s += fact.get("wall_s", 0.0) / slow
     return costs
 
 
-def find_excess(costs: Costs, budgets: Costs) -> list[str]:
-    """Return a sentence for each file or session fixture that costs more than its line allows."""
+def blend(costs: Costs, budgets: Costs) -> Costs:
+    """Return the budgets after a run: a line moves only where it clearly no longer holds."""
+    return Costs(
+        {name: _blend(cost, budgets.files.get(name)) for name, cost in costs.files.items()},
+        {name: _blend(cost, budgets.session.get(name)) for name, cost in costs.session.items()},
+    )
+
+
+def _blend(cost: Cost, line: Cost | None) -> Cost:
+    if line is None or line.cpu_s > cost.cpu_s * FACTOR + SPARE_S:
+        return cost
+    return max(cost, line, key=lambda one: one.cpu_s)
+
+
+@dataclass(frozen=True)
+class Excess:
+    """What costs more than its line allows, or has none."""
+
+    name: str
+    is_file: bool
+    said: str
+
+
+def find_excess(costs: Costs, budgets: Costs) -> list[Excess]:
+    """Return each file and session fixture that costs more than its line allows."""
     found = []
-    for what, spent, allowed in (
-        ("", costs.files, budgets.files),
-        ("Session fixture ", costs.session, budgets.session),
+    for is_file, spent, allowed in (
+        (True, costs.files, budgets.files),
+        (False, costs.session, budgets.session),
     ):
         for name, cost in sorted(spent.items()):
             line = allowed.get(name)
+            what = name if is_file else f"Session fixture {name}"
             if line is None:
-                found.append(f"{what}{name} has no budget. Run make budgets and look at its line.")
+                said = f"{what} has no budget. Run make budgets and look at its line."
+                found.append(Excess(name, is_file, said))
             elif cost.cpu_s > (limit := FACTOR * line.cpu_s + SPARE_S):
-                found.append(
-                    f"{what}{name} took {cost.cpu_s:.1f} CPU s, at most {limit:.1f} are allowed "
+                said = (
+                    f"{what} took {cost.cpu_s:.1f} CPU s, at most {limit:.1f} are allowed "
                     f"({line.cpu_s:.1f} on record). Make it cheaper, or say why in the commit that "
                     "runs make budgets."
                 )
+                found.append(Excess(name, is_file, said))
     return found

@@ -1,6 +1,9 @@
 """The part of pytest that notes what each test costs; budgets.py sums it up."""
 
+import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,6 +17,9 @@ from tests.support.cpu_time import (
     watch_starts,
 )
 from tests.support.tiers import TESTS
+from tests.support.waiting import slowness_now
+
+LOOK_S = 10
 
 
 class Metering:
@@ -22,12 +28,15 @@ class Metering:
     def __init__(self) -> None:
         adopt_orphans()
         watch_starts()
+        self._looks: deque[float] = deque(maxlen=3)  # at how slow the machine is
+        self._looked = -math.inf
         self._session_cpu_s = 0.0  # of the fixtures set up so far
         self._session_wall_s = 0.0
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Note one test, with its fixtures but for those of the session."""
+        slowness = self._slowness()
         cpu_s, wall_s = tree_cpu_s() - self._session_cpu_s, time.monotonic() - self._session_wall_s
         try:
             return (yield)
@@ -39,6 +48,7 @@ class Metering:
                     "id": item.nodeid,
                     "cpu_s": tree_cpu_s() - self._session_cpu_s - cpu_s,
                     "wall_s": time.monotonic() - self._session_wall_s - wall_s,
+                    "slowness": slowness,
                 }
             )
             wait_for_orphans()
@@ -57,9 +67,23 @@ class Metering:
         finally:
             cpu_s, wall_s = tree_cpu_s() - cpu_s, time.monotonic() - wall_s
             own = cpu_s - (self._session_cpu_s - inner_cpu_s)
-            record({"kind": "session", "name": fixturedef.argname, "cpu_s": own})
+            record(
+                {
+                    "kind": "session",
+                    "name": fixturedef.argname,
+                    "cpu_s": own,
+                    "slowness": self._slowness(),
+                }
+            )
             self._session_cpu_s = inner_cpu_s + cpu_s
             self._session_wall_s = inner_wall_s + wall_s
+
+    def _slowness(self) -> float:
+        """Return how slow the machine is these seconds: neighbours come and go within a run."""
+        if time.monotonic() - self._looked > LOOK_S:
+            self._looks.append(slowness_now())
+            self._looked = time.monotonic()
+        return statistics.median(self._looks)
 
 
 def _file_of(path: Path) -> str:

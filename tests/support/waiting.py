@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 CALIBRATION = "PILOTLINE_TEST_SLOWNESS"  # what tests/support/run.py measured, for every worker
-LOOP = 10**7  # a tenth of the calibration line python3 -c "sum(range(10**8))"
-QUICK_LOOP_S = 0.1  # what that takes where all limits are meant for
+PARTS = 20  # a twentieth of the calibration line python3 -c "sum(range(10**8))" tells enough
+LOOP = 10**8 // PARTS
 MOST = 20.0
 POLL_S = 0.02
 
@@ -40,14 +40,14 @@ def stretched(limit_s: float) -> float:
 def slowness() -> float:
     """Return how many times longer this machine takes than the one that limits are meant for."""
     known = os.environ.get(CALIBRATION)
-    return float(known) if known else loop_cpu_s() / QUICK_LOOP_S
+    return float(known) if known else slowness_now()
 
 
-def loop_cpu_s() -> float:
-    """Return the CPU seconds of a tenth of the calibration line."""
+def slowness_now() -> float:
+    """Return how many CPU seconds the calibration line would take at this moment."""
     began = time.process_time()
     sum(range(LOOP))
-    return time.process_time() - began
+    return (time.process_time() - began) * PARTS
 
 
 def cores() -> int:
