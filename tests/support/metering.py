@@ -20,6 +20,7 @@ from tests.support.tiers import TESTS
 from tests.support.waiting import slowness_now
 
 LOOK_S = 10
+TRIFLE_S = 0.2  # of a session fixture that makes nothing
 
 
 class Metering:
@@ -67,14 +68,10 @@ class Metering:
         finally:
             cpu_s, wall_s = tree_cpu_s() - cpu_s, time.monotonic() - wall_s
             own = cpu_s - (self._session_cpu_s - inner_cpu_s)
-            record(
-                {
-                    "kind": "session",
-                    "name": fixturedef.argname,
-                    "cpu_s": own,
-                    "slowness": self._slowness(),
-                }
-            )
+            if own > TRIFLE_S:
+                slowness = self._slowness()
+                name = fixturedef.argname
+                record({"kind": "session", "name": name, "cpu_s": own, "slowness": slowness})
             self._session_cpu_s = inner_cpu_s + cpu_s
             self._session_wall_s = inner_wall_s + wall_s
 
