@@ -62,6 +62,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Pick, order and measure the tests, and end what they started when somebody ends them."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what tests start obeys Ctrl-C
     config.pluginmanager.register(Selection(config))
     config.pluginmanager.register(Metering())
 

@@ -310,6 +310,14 @@ def server(prefect: Kept) -> str:
     return prefect.facts["url"]
 
 
+@pytest.fixture(scope="module")
+def own_server(shared: Path, prefect_tables: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the address of a server on which no other file's runs wait, wake or are counted."""
+    name = f"prefect-of-{Path(request.path).stem}"
+    with prefect_server(shared, prefect_tables, name) as kept:
+        yield kept.facts["url"]
+
+
 def _prefect(folder: Path) -> list[str]:
     """Return what starts a server, at a port that is known from then on."""
     port = next_port(folder.parent)

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from flows.alert import command_of
 from flows.up_api import PrefectApi
 from flows.up_deploy import ensure_pool, pool_name
 from tasks.errors import SettingsError
-from tests.flows.conftest import prefect_server
 from tests.support.commands import ROOT, environment_of
 from tests.support.waiting import stretched
 
@@ -23,10 +21,9 @@ POOLS = ROOT / "deployments" / "work-pools"
 
 
 @pytest.fixture(scope="module")
-def server(shared: Path, prefect_tables: Path) -> Iterator[str]:
-    """Return a Prefect server that takes all there is to deploy, and nobody else's runs."""
-    with prefect_server(shared, prefect_tables, "prefect-of-deployments") as kept:
-        yield kept.facts["url"]
+def server(own_server: str) -> str:
+    """Return a server of this file's own: it takes all there is to deploy."""
+    return own_server
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """``pilotline status`` where nothing runs: it says so, and still tells what the registry knows."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,17 +7,15 @@ import pytest
 
 from flows.up_api import PrefectApi
 from flows.up_deploy import ensure_pool
-from tests.flows.conftest import prefect_server
 from tests.support.commands import run_here
 
 MODEL = "flight-delay"
 
 
 @pytest.fixture(scope="module")
-def server(shared: Path, prefect_tables: Path) -> Iterator[str]:
-    """Return a Prefect server on which nobody else's runs are counted."""
-    with prefect_server(shared, prefect_tables, "prefect-of-status") as kept:
-        yield kept.facts["url"]
+def server(own_server: str) -> str:
+    """Return a server of this file's own: it counts the runs there are."""
+    return own_server
 
 
 def test_without_a_server_it_says_so_and_shows_the_nights(record: Path) -> None:
