@@ -36,6 +36,12 @@ def listener() -> Iterator[Listener]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def server(own_server: str) -> str:
+    """Return a server of this file's own: a decision wakes every release that waits."""
+    return own_server
+
+
 @pytest.fixture
 def desk(record: Path, server: str, listener: Listener) -> Desk:
     """Return a home whose challenger waits at review, and that tells the web hook."""
