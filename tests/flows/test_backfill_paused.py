@@ -20,16 +20,13 @@ from tests.support.commands import run_here, start_process
 from tests.support.waiting import stretched, wait_until
 
 
-@pytest.fixture(scope="module")
-def server(own_server: str) -> str:
-    """Return a server of this file's own: what pauses and resumes does so to every backfill."""
-    return own_server
-
-
 @pytest.fixture
-def weeks(fortnight: Fortnight, tmp_path: Path, server: str) -> Iterator[Weeks]:
-    """Return a home with two weeks of flights that are not scored yet."""
-    yield Weeks(copy_home(fortnight.unscored, tmp_path / "home"), server)
+def weeks(fortnight: Fortnight, tmp_path: Path, own_server: str) -> Iterator[Weeks]:
+    """Return a home with two weeks of flights that are not scored yet.
+
+    At a server of its own: what pauses and resumes here does so to every backfill that is there.
+    """
+    yield Weeks(copy_home(fortnight.unscored, tmp_path / "home"), own_server)
     shutil.rmtree(tmp_path / "home")
 
 

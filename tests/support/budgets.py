@@ -116,6 +116,8 @@ def find_excess(costs: Costs, budgets: Costs) -> list[Excess]:
             line = allowed.get(name)
             what = name if is_file else f"Session fixture {name}"
             if line is None:
+                if not is_file and cost.cpu_s <= SPARE_S:
+                    continue  # it makes next to nothing
                 said = f"{what} has no budget. Run make budgets and look at its line."
                 found.append(Excess(name, is_file, said))
             elif cost.cpu_s > (limit := FACTOR * line.cpu_s + SPARE_S):

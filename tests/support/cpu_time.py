@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,11 @@ def _children(pid: int) -> list[int]:
                 text = Path(f"/proc/{pid}/task/{thread}/children").read_text()
                 found += map(int, text.split())
     return found
+
+
+def records_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable that leads to the run's records, for a process that notes its own."""
+    return {name: text for name, text in environment.items() if name == RECORDS}
 
 
 def record(fact: dict[str, object]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cpu_time import leave_out
+from tests.support.cpu_time import leave_out, records_of
 from tests.support.waiting import wait_until
 
 SHARED = "PILOTLINE_TEST_SHARED"  # a folder of several runs of pytest; see run.py
@@ -130,7 +130,7 @@ def _start(
         process = subprocess.Popen(
             keeper,
             cwd=ROOT,
-            env=environment,
+            env=environment | records_of(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

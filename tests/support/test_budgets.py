@@ -37,7 +37,7 @@ def test_one_and_a_half_times_a_line_and_two_seconds_are_allowed(
 
 
 def test_a_file_or_session_fixture_without_a_line_is_found() -> None:
-    spent = Costs({"test_new.py": Cost(0.1)}, {"demo": Cost(0.1)})
+    spent = Costs({"test_new.py": Cost(0.1)}, {"demo": Cost(2.1), "folder": Cost(1.9)})
     file, fixture = find_excess(spent, Costs())
     assert "test_new.py has no budget" in file.said
     assert "Session fixture demo has no budget" in fixture.said

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import ROOT
+from tests.support.cpu_time import RECORDS
 from tests.support.once import made_once
 from tests.support.waiting import wait_until
 
 MAKE = """
 import sys, time
 from pathlib import Path
+from tests.support.cpu_time import RECORDS
 from tests.support.once import made_once
 
 def make(folder):
@@ -45,9 +47,11 @@ with kept_server(Path(sys.argv[1]), "sleeper", command, ready) as kept:
 
 def start(script: str, shared: Path) -> subprocess.Popen[str]:
     """Start a worker."""
+    own = {name: text for name, text in os.environ.items() if name != RECORDS}
     return subprocess.Popen(
         [sys.executable, "-c", script, str(shared)],
         cwd=ROOT,
+        env=own,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
