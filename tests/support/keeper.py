@@ -32,7 +32,6 @@ def keep(pipe: Path, folder: Path, name: str, command: list[str]) -> None:
             ready, _, _ = select.select([users], [], [], LOOK_S)
             if ready and _close_to_users(pipe, users):
                 break
-    pipe.unlink(missing_ok=True)
     server.terminate()
     try:
         server.wait(END_S)
