@@ -44,6 +44,11 @@ class Calibration:
 
 def main(words: Sequence[str]) -> int:
     """Run a tier and return the exit status."""
+    if not words or words[0] not in list(Tier):
+        named = repr(words[0]) if words else "nothing"
+        known = ", ".join(Tier)
+        print(f"{named} is not a tier. Name one: make test TIER=... ({known}).", file=sys.stderr)
+        return 2
     tier, write = Tier(words[0]), "--write-budgets" in words
     own = [word for word in words[1:] if word != "--write-budgets"]
     adopt_orphans()
