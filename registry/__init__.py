@@ -1,5 +1,5 @@
 """The lightweight model registry: versions, approvals, aliases, runs, blobs, events."""
 
-from registry.store import Registry
+from registry.opening import Registry
 
 __all__ = ["Registry"]

@@ -13,7 +13,7 @@ from registry.base import Base, UtcDateTime, now
 from registry.errors import ApproverError, WrongCodeError
 from registry.events import Event, append_event
 from registry.names import MAX_PERSON, is_person, same_person
-from registry.store import Registry
+from registry.store import Store
 from registry.vault import Vault
 
 STEP_S = 30  # RFC 6238 section 5.2: the recommended time step
@@ -59,7 +59,7 @@ class Presence:
     at: datetime | None = None  # when the code was typed; by default now
 
 
-def enrol(registry: Registry, vault: Vault, name: str, by: Presence | None) -> str:
+def enrol(registry: Store, vault: Vault, name: str, by: Presence | None) -> str:
     """Enrol an approver and return the otpauth URI, shown once; the secret is kept encrypted.
 
     The first needs nobody; from then on an enrolled approver must show presence.
@@ -104,7 +104,7 @@ def enrol(registry: Registry, vault: Vault, name: str, by: Presence | None) -> s
     return pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name="pilotline")
 
 
-def remove_approver(registry: Registry, vault: Vault, name: str, by: Presence) -> None:
+def remove_approver(registry: Store, vault: Vault, name: str, by: Presence) -> None:
     """Take ``name`` from the approvers: what it approved and nothing used yet counts no more.
 
     Raises:
@@ -128,7 +128,7 @@ def remove_approver(registry: Registry, vault: Vault, name: str, by: Presence) -
 
 
 def act_present(
-    registry: Registry, vault: Vault, by: Presence, act: Callable[[Session], Done]
+    registry: Store, vault: Vault, by: Presence, act: Callable[[Session], Done]
 ) -> Done:
     """Return what ``act`` gives, done in the transaction that uses the code up.
 

@@ -19,7 +19,7 @@ from registry.manifest import Manifest, decode_manifest
 from registry.models import RegisteredModel, list_models
 from registry.releases import find_unfounded
 from registry.runs import Run, RunOutcome
-from registry.store import Registry
+from registry.store import Store
 from registry.verifications import Verification
 from registry.versions import ModelVersion, list_versions
 from registry.wheels import list_wheels
@@ -56,7 +56,7 @@ def list_heads(session: Session) -> list[Head]:
 
 
 def audit(
-    registry: Registry, known: str | None = None, say: Callable[[str], None] | None = None
+    registry: Store, known: str | None = None, say: Callable[[str], None] | None = None
 ) -> Audited:
     """Walk everything and stop at the first thing that is wrong; reads only.
 

@@ -4,20 +4,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from registry.canonical import digest_bytes
-from registry.errors import DigestMismatchError, MissingBlobError, StoreError
+from registry.errors import DigestMismatchError, MissingBlobError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-# One slash suffices: a Path made of an address has lost the other.
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-# Bucket names after the rules of S3; a prefix in characters that no server needs to escape.
-S3_ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_=.-]+)*)/?")
 
 
 @dataclass(frozen=True)
@@ -94,40 +89,6 @@ class BlobStore(Protocol):
             StoreError: it cannot, or does not.
         """
         ...
-
-
-def open_blobs(address: str | Path) -> BlobStore:
-    """Return the store at ``address``: a folder or ``s3://bucket/prefix``. Nothing is touched yet.
-
-    Raises:
-        StoreError: the address is neither.
-    """
-    # The stores import this file, and only the one asked for is loaded.
-    if not SCHEME.match(str(address)):
-        from registry.blobs_folder import FolderBlobs
-
-        return FolderBlobs(Path(address))
-    from registry.blobs_s3 import S3Blobs
-
-    return S3Blobs(*split_s3("PILOTLINE_BLOBS", str(address)))
-
-
-def split_s3(setting: str, address: str) -> tuple[str, str]:
-    """Return the bucket and the prefix of ``s3://bucket/prefix``.
-
-    Raises:
-        StoreError: it is no such address; it may hold keys, so it is not shown.
-    """
-    found = S3_ADDRESS.fullmatch(address)
-    parts = found[2].strip("/").split("/") if found else []
-    if not found or {".", ".."} & set(parts):
-        raise StoreError(
-            setting,
-            "expected a folder or s3://BUCKET/PREFIX, got another address",
-            "Write the bucket in a-z, 0-9, '.' and '-', the prefix in letters, digits, "
-            "'_', '=', '.' and '-'; keys and endpoint belong into the AWS_* variables.",
-        )
-    return found[1], "/".join(parts)
 
 
 def do_at_once(do: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:

@@ -26,7 +26,7 @@ from registry.manifest import decode_manifest
 from registry.models import get_model
 from registry.records import TABLES, Names, Record, encode_row
 from registry.runs import Run
-from registry.store import Registry
+from registry.store import Store
 from registry.versions import ModelVersion
 from registry.wheels import LockedPackage, Wheel, is_locked, list_wheels, read_lock
 
@@ -48,9 +48,7 @@ class Exported:
     head: str  # hash of the chain's last event
 
 
-def export_model(
-    registry: Registry, name: str, path: Path, *, with_wheels: bool = False
-) -> Exported:
+def export_model(registry: Store, name: str, path: Path, *, with_wheels: bool = False) -> Exported:
     """Write model ``name`` to ``path``: a tar file where it ends in .tar or .tar.gz, else a folder.
 
     The same state of the registry gives the same bytes. ``path`` appears whole or not at all.

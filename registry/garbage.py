@@ -11,7 +11,7 @@ from registry.base import now
 from registry.blobs import BlobStore, StoredBlob
 from registry.ingests import Ingest
 from registry.models import list_models
-from registry.store import Registry
+from registry.store import Store
 from registry.versions import list_versions
 from registry.wheels import Wheel
 
@@ -34,7 +34,7 @@ class Collected:
         return sum(blob.size_bytes for blob in self.removed)
 
 
-def collect_garbage(registry: Registry, grace: timedelta, *, only_plan: bool) -> Collected:
+def collect_garbage(registry: Store, grace: timedelta, *, only_plan: bool) -> Collected:
     """Remove the blobs that no version, report, profile or wheel names and that are old enough.
 
     The writers' lock is held: a version is entered either before, and its blobs are seen, or

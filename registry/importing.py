@@ -21,10 +21,11 @@ from registry.events import Event, append_event
 from registry.incoming import Incoming, read_incoming
 from registry.manifest import decode_manifest
 from registry.models import RegisteredModel
+from registry.opening import Registry
 from registry.records import TABLES, Record, resolve_record
 from registry.runs import Run, ScoredPartition
 from registry.staging import staging_folder
-from registry.store import Registry
+from registry.store import Store
 from registry.versions import ModelVersion, list_versions
 from registry.wheels import Wheel, list_wheels, put_wheel
 
@@ -55,7 +56,7 @@ class Importer:
 
 
 def import_model(
-    registry: Registry, path: Path, caps: Caps = CAPS, importer: Importer | None = None
+    registry: Store, path: Path, caps: Caps = CAPS, importer: Importer | None = None
 ) -> Imported:
     """Bring the model exported to ``path`` into ``registry``, or refuse it whole.
 
@@ -171,7 +172,7 @@ def _check_files(session: Session, model_id: int, incoming: Incoming) -> None:
             check_contents(session, incoming.name, version, manifest, get)
 
 
-def _bring_wheels(registry: Registry, incoming: Incoming) -> int:
+def _bring_wheels(registry: Store, incoming: Incoming) -> int:
     """Keep the wheels that are not kept here yet, also of a model that is; return how many."""
     with registry.read() as session:
         kept = {wheel.sha256 for wheel in list_wheels(session)}

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from registry.base import Base, UtcDateTime, now
 from registry.consumers import EMAIL, list_consumers
 from registry.events import Event
-from registry.store import Registry
+from registry.store import Store
 
 MAIL_VARIABLE = "PILOTLINE_MAIL"  # an Apprise mailto:// address, which knows the mail server
 FIRST_WAIT = timedelta(minutes=1)
@@ -88,7 +88,7 @@ def messages_of(session: Session, event_id: int) -> list[Message]:
 
 
 def deliver(
-    registry: Registry,
+    registry: Store,
     environment: Mapping[str, str],
     send: Callable[[str, str, str], str],
     *,
@@ -114,7 +114,7 @@ def deliver(
     ]
 
 
-def _put_off(registry: Registry, message: Message) -> bool:
+def _put_off(registry: Store, message: Message) -> bool:
     """Tell whether this process may try ``message`` now; another one then waits."""
     wait = min(FIRST_WAIT * 2 ** min(message.attempts, 20), LONGEST_WAIT)
     with registry.write() as session:
@@ -129,7 +129,7 @@ def _put_off(registry: Registry, message: Message) -> bool:
 
 
 def _deliver(
-    registry: Registry,
+    registry: Store,
     environment: Mapping[str, str],
     send: Callable[[str, str, str], str],
     message: Message,

@@ -15,7 +15,7 @@ from registry.manifest import Manifest, ManifestFile
 from registry.metrics import Metric, record_metric
 from registry.models import ModelFacts
 from registry.numbering import Release, compare_releases
-from registry.store import Registry
+from registry.store import Store
 from registry.versions import Learned, ModelVersion, NewVersion, enter_version
 
 
@@ -46,7 +46,7 @@ class Registration:
     parent: tuple[ModelVersion, Release] | None  # what its number is compared with
 
 
-def register(registry: Registry, new: Registration) -> tuple[ModelVersion, bool]:
+def register(registry: Store, new: Registration) -> tuple[ModelVersion, bool]:
     """Register a version and return it, and whether it is new.
 
     The same bytes, or the same training key, give the version that is there. A process that dies

@@ -24,7 +24,7 @@ from registry.search_docs import (
     stale_models,
     storable,
 )
-from registry.store import Registry
+from registry.store import Store
 
 # Columns of tables, not of mapped classes: a query of them costs a third of the time.
 DOC = SearchDoc.__table__.c
@@ -94,7 +94,7 @@ class Page:
     hits: list[Hit]
 
 
-def search_models(registry: Registry, query: Query) -> Page:
+def search_models(registry: Store, query: Query) -> Page:
     """Return one page of the models that ``query`` describes.
 
     Writes only where a model was never described for search, or a run became older than 30 days.
@@ -107,7 +107,7 @@ def search_models(registry: Registry, query: Query) -> Page:
         return _search(connection, query)
 
 
-def known_metrics(registry: Registry) -> list[str]:
+def known_metrics(registry: Store) -> list[str]:
     """Return the name of every metric that some model has; reads only."""
     with registry.look() as connection:
         return list(connection.scalars(select(METRIC.name).distinct().order_by(METRIC.name)))
@@ -133,7 +133,7 @@ def parse_bound(written: str) -> Bound:
     )
 
 
-def _describe_all(registry: Registry) -> None:
+def _describe_all(registry: Store) -> None:
     """Describe every model that needs it, some at a time, so that other writers get their turn."""
     while True:
         with registry.write() as session:

@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from math import isfinite
 from typing import Any
@@ -87,8 +88,12 @@ class SearchMetric(Base):
     value: Mapped[float] = mapped_column(Float)
 
 
-def watch_models(session: Session) -> set[int]:
-    """Return a set that gets the id of each model of which ``session`` flushes a row."""
+@contextmanager
+def describing_changes(session: Session) -> Iterator[None]:
+    """Describe each model of which ``session`` flushes a row anew, before the caller commits.
+
+    What search finds so changes together with what it is about.
+    """
     touched: set[int] = set()
 
     @event.listens_for(session, "after_flush")
@@ -99,7 +104,9 @@ def watch_models(session: Session) -> set[int]:
             if model_id is not None:
                 touched.add(model_id)
 
-    return touched
+    yield
+    session.flush()
+    index_models(session, touched)
 
 
 def stale_models(session: Session | Connection, at: datetime) -> list[int]:

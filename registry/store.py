@@ -1,9 +1,9 @@
-"""The registry as one object: its database, migrated, and its blob store."""
+"""The ground of the registry: its database, whose sessions read and write, and its blob store."""
 
 import random
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from registry.base import WRITERS_LOCK
-from registry.blobs import BlobStore, open_blobs
+from registry.blobs import BlobStore
 from registry.errors import StoreError
 from registry.troubles import refuse_odd_texts, troubles_in_words
 
@@ -23,22 +23,39 @@ LOCK_WAIT_S = 120  # how long a writer waits for the others
 BUSY_WAIT_S = 30  # how long SQLite itself waits, at a commit for those who read
 
 
-class Registry:
-    """An open registry. Cheap to make; close it, or use it in a ``with`` statement."""
+# What is done around a writing session, from its first statement to just before its commit.
+Follower = Callable[[Session], AbstractContextManager[None]]
 
-    def __init__(self, url: str, blobs: BlobStore | Path | str) -> None:
+
+class Store:
+    """An open database with its blob store, knowing of no table. ``Registry`` is what people open.
+
+    Close it, or use it in a ``with`` statement.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        blobs: BlobStore,
+        *,
+        upgrade: Callable[[Engine], None],
+        follow: Follower,
+    ) -> None:
         """Open the database at ``url``, bringing its tables up to date.
 
         Args:
             url: SQLAlchemy URL, such as ``sqlite:///registry.db`` or ``postgresql://host/name``.
-            blobs: a blob store, or the address of one: a folder or ``s3://bucket/prefix``.
+            blobs: a blob store.
+            upgrade: makes the tables of an older or empty database those of this code.
+            follow: put around each writing session.
 
         Raises:
-            StoreError: database or blob store cannot be opened, or the first is newer than this
-                code.
+            StoreError: the database cannot be opened, or is newer than this code.
         """
         self.url = url
-        self.blobs: BlobStore = open_blobs(blobs) if isinstance(blobs, str | Path) else blobs
+        self.blobs = blobs
+        self._upgrade = upgrade
+        self._follow = follow
         try:
             self.engine = _make_engine(url)
         except (ArgumentError, ImportError) as err:  # the address may hold a password: not shown
@@ -115,8 +132,6 @@ class Registry:
                 read-only, damaged or away.
             TextRefusedError: a text is longer than its column, or holds half a character or NUL.
         """
-        from registry.search_docs import index_models, watch_models  # every table: writers only
-
         with (
             self._in_words(writing=True),
             Session(self.engine, expire_on_commit=False) as session,
@@ -128,10 +143,8 @@ class Registry:
                 session.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'"))
                 session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": WRITERS_LOCK})
             refuse_odd_texts(session)
-            touched = watch_models(session)
-            yield session
-            session.flush()
-            index_models(session, touched)  # what search finds changes with what it is about
+            with self._follow(session):
+                yield session
 
     def _in_words(self, *, writing: bool) -> AbstractContextManager[None]:
         return troubles_in_words(self._shown, writing=writing)
@@ -163,9 +176,7 @@ class Registry:
             if inspect(connection).has_table("alembic_version"):
                 found = connection.scalar(text("select version_num from alembic_version"))
         if found is None or found < SCHEMA:
-            from registry.migrations.upgrade import upgrade  # alembic: only when needed
-
-            upgrade(self.engine)
+            self._upgrade(self.engine)
         elif found > SCHEMA:
             raise StoreError(
                 show_url(self.url),

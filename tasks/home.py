@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry import Registry
-from registry.blobs import split_s3
+from registry.blobs_opening import split_s3
 from registry.errors import StoreError
 from registry.policy import Policy, load_policy
 from registry.store import show_url

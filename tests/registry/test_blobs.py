@@ -12,8 +12,9 @@ from uuid import uuid4
 import pytest
 
 from registry import __file__ as package
-from registry.blobs import BlobStore, checked, open_blobs
+from registry.blobs import BlobStore, checked
 from registry.blobs_folder import FolderBlobs
+from registry.blobs_opening import open_blobs
 from registry.blobs_s3 import S3Blobs
 from registry.errors import DigestMismatchError, MissingBlobError, StoreError
 
@@ -24,7 +25,7 @@ ROOT = Path(package).parents[1]  # where the processes find our packages
 
 WRITER = """
 import sys
-from registry.blobs import open_blobs
+from registry.blobs_opening import open_blobs
 blobs = open_blobs(sys.argv[1])
 for n in range(20):
     blobs.put(b"shared %d" % n)
@@ -33,7 +34,7 @@ for n in range(20):
 KILLED_AMONG_MANY = """
 import os, signal, sys
 from itertools import count
-from registry.blobs import open_blobs
+from registry.blobs_opening import open_blobs
 steps = count()
 def step(event, _):  # what the interpreter tells of itself: a file renamed, bytes sent
     if event in ("os.rename", "http.client.send") and next(steps) == 10:
