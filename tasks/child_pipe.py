@@ -1,12 +1,15 @@
-"""Our end of a pipe to a child, which never holds us up once the child is gone."""
+"""Our ends of the pipes to a child, which never hold us up once the child is gone."""
 
 import contextlib
 import fcntl
 import os
 import select
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from io import RawIOBase
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
+
+import pyarrow as pa
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -85,3 +88,31 @@ class ChildPipe(RawIOBase):
             if gone:
                 return False
         return False
+
+
+class Feeder(threading.Thread):
+    """Writes one stream to the child, so that the parent can read its answers meanwhile."""
+
+    def __init__(self, sink: IO[bytes], batches: Iterable[pa.RecordBatch], schema: pa.Schema):
+        super().__init__(daemon=True)
+        self.rows = 0
+        self.bytes = 0
+        self.error: Exception | None = None
+        self._sink, self._batches, self._schema = sink, batches, schema
+
+    def run(self) -> None:
+        """Write every batch; a child that is gone is the reader's to notice."""
+        try:
+            with pa.ipc.new_stream(self._sink, self._schema) as writer:
+                for batch in self._batches:
+                    writer.write_batch(batch)
+                    self.rows += batch.num_rows
+                    self.bytes += batch.nbytes
+            self._sink.flush()
+        except BrokenPipeError:
+            return
+        except Exception as err:
+            self.error = err
+            # The child would wait for ever for the rest: an early end lets it, and us, go on.
+            with contextlib.suppress(OSError):
+                self._sink.close()

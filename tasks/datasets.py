@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from registry.canonical import digest_json
 from registry.names import check_name
+from tasks.addresses import check_url
 from tasks.errors import LabError, UnknownFolderError
-from tasks.source_credentials import check_url
 from tasks.toml_table import Table, read_toml
 
 # Declared type -> Arrow type. Others are left out on purpose: Delta cannot keep uint8 >= 128,

@@ -45,7 +45,7 @@ def running_notebook(
         yield lambda: None
         return
     model = folder.spec.name
-    lock = package_files("tasks").joinpath("notebook.lock").read_bytes()
+    lock = package_files(__package__).joinpath("notebook.lock").read_bytes()
     tools = install_tools(room.environment, model, lock, walled=room.tier.walled)
     name = f"-notebook-{digest_bytes(lock)[:16]}"
     desk = Desk(room.environment.folder / "notebook", "notebook_runner.py", tools, name)

@@ -18,7 +18,7 @@ STYLE_LOADS = re.compile(r"(?:url\(|@import)\s*['\"]?\s*((?:https?:)?//[^'\")\s]
 
 def lay_out_page(title: str, body: str) -> bytes:
     """Return the page that shows ``body``, the cells as HTML."""
-    style = package_files("tasks").joinpath("notebook.css").read_text("utf-8")
+    style = package_files(__package__).joinpath("notebook.css").read_text("utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'

@@ -236,6 +236,6 @@ def _launch(tier: Tier, places: Places, desk: Desk, settings: Mapping[str, Any])
     if desk.command:
         limits = settings["memory_bytes"], settings["file_bytes"]
         return launch_program(tier, places, desk.command, *limits)
-    program = package_files("tasks").joinpath(desk.program).read_bytes()
+    program = package_files(__package__).joinpath(desk.program).read_bytes()
     (places.work / desk.program).write_bytes(program)
     return launch_python(tier, places, desk.program)

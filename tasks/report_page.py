@@ -27,7 +27,7 @@ def lay_out_report(report: Report) -> str:
         tag("meta", **{"http-equiv": "Content-Security-Policy"}, content=POLICY),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
-        tag("style", Markup(package_files("tasks").joinpath("report.css").read_text("utf-8"))),
+        tag("style", Markup(package_files(__package__).joinpath("report.css").read_text("utf-8"))),
     )
     body = tag(
         "main",

@@ -17,9 +17,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from tasks.child_pipe import ChildPipe
+from tasks.child_pipe import ChildPipe, Feeder
 from tasks.errors import ChildError
-from tasks.feeder import Feeder
 from tasks.sandbox import Launch
 from tasks.strays import MARK, end_marked, list_tree
 

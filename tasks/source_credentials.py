@@ -1,28 +1,10 @@
-"""Addresses of sources: where a password may come from, and how it stays out of words."""
+"""The address of a source itself, wherever its password is kept."""
 
 import os
-import re
 from typing import Any, cast
-from urllib.parse import quote, unquote, urlsplit
 
-from tasks.errors import LabError, SourceError
-
-VARIABLE = "env:"
-BLOCK = "block:secret/"  # Prefect's own type of block for a secret text
-HIDDEN = "***"
-
-
-def check_url(where: str, url: str) -> None:
-    """Do nothing if ``url`` may stand in a file of the lab.
-
-    Raises:
-        LabError: it holds a password, or names a kind of block that is not known.
-    """
-    remedy = f'Write "{VARIABLE}NAME" or "{BLOCK}NAME".'
-    if url.startswith("block:") and not re.fullmatch(re.escape(BLOCK) + "[a-z0-9-]+", url):
-        raise LabError(where, f"url {url!r} names no Prefect secret", remedy)
-    if not url.startswith((VARIABLE, "block:")) and _passwords(url):
-        raise LabError(where, "the url holds a password", remedy)
+from tasks.addresses import BLOCK, VARIABLE
+from tasks.errors import SourceError
 
 
 def resolve_url(dataset: str, url: str) -> str:
@@ -42,13 +24,6 @@ def resolve_url(dataset: str, url: str) -> str:
     if url.startswith(BLOCK):
         return _load_secret(dataset, url.removeprefix(BLOCK))
     return url
-
-
-def scrub(text: str, url: str) -> str:
-    """Return ``text`` without the passwords of ``url``, however they are written."""
-    for password in sorted(_passwords(url), key=len, reverse=True):
-        text = text.replace(password, HIDDEN)
-    return text
 
 
 def _load_secret(dataset: str, name: str) -> str:
@@ -77,16 +52,3 @@ def _load_secret(dataset: str, name: str) -> str:
             dataset, f"the Prefect secret {name!r} is no text", "Put the source's address in it."
         )
     return value
-
-
-def _passwords(url: str) -> set[str]:
-    """Return the passwords in an address, as written, decoded and encoded again."""
-    try:
-        written = [urlsplit(url).password or ""]
-    except ValueError:  # no address at all: then all of it is kept secret
-        written = [url]
-    written += re.findall(r"[?&\s]?\w*password=([^&\s]+)", url)
-    # A password with an unescaped / or @ ends the address for others, not for whoever wrote it.
-    written += re.findall(r"//[^:/@]*:(.+)@", url)
-    forms = {form for text in written for form in (text, unquote(text), quote(unquote(text), ""))}
-    return forms - {""}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from tasks.addresses import scrub
 from tasks.datasets import Dataset
 from tasks.errors import SourceError
 from tasks.source_contract import (
@@ -26,7 +27,7 @@ from tasks.source_contract import (
     refused_value,
     to_declared,
 )
-from tasks.source_credentials import resolve_url, scrub
+from tasks.source_credentials import resolve_url
 from tasks.source_deadline import Deadline
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tasks.addresses import check_url, scrub
 from tasks.errors import LabError, SourceError
-from tasks.source_credentials import check_url, resolve_url, scrub
+from tasks.source_credentials import resolve_url
 
 
 @pytest.mark.parametrize(
