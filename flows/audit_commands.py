@@ -84,7 +84,7 @@ def collect(only_plan: bool, grace_hours: float, as_json: bool) -> None:
     home = current_home()
     with home.open_registry() as registry:
         found = collect_garbage(registry, grace, only_plan=only_plan)
-    tables = vacuum_lake(home, grace, only_plan=only_plan)
+        tables = vacuum_lake(registry, home.lake, grace, only_plan=only_plan)
     if as_json:
         of_lake = [asdict(table) for table in tables]
         print_json({**asdict(found), "size_bytes": found.size_bytes, "lake": of_lake})

@@ -12,13 +12,13 @@ from deltalake.exceptions import DeltaError
 from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
+from registry import Registry
 from registry.ingests import list_partitions
 from registry.models import RegisteredModel
 from registry.runs import Run, RunInput, RunOutcome
 from registry.versions import TrainingPartition
 from tasks import lake
 from tasks.errors import LakeError
-from tasks.home import Home
 from tasks.s3_folder import Folder, S3Folder
 
 
@@ -32,7 +32,9 @@ class Vacuumed:
     kept_versions: int  # older ones that something refers to
 
 
-def vacuum_lake(home: Home, grace: timedelta, *, only_plan: bool) -> list[Vacuumed]:
+def vacuum_lake(
+    registry: Registry, root: Folder, grace: timedelta, *, only_plan: bool
+) -> list[Vacuumed]:
     """Remove data files that no present row and no version in use needs; return what went.
 
     In use are the versions of a dataset's table that a model version learned from or a run scored,
@@ -44,14 +46,13 @@ def vacuum_lake(home: Home, grace: timedelta, *, only_plan: bool) -> list[Vacuum
         LakeError: a table cannot be read or written.
     """
     done = []
-    with home.open_registry() as registry:
-        for place, path in _tables(home.lake):
-            table = lake.open_table(path)
-            with registry.read() as session:
-                used = _used_versions(session, place, table)
-            found = _vacuum(place, path, table, used, grace, only_plan=only_plan)
-            if found.files:
-                done.append(found)
+    for place, path in _tables(root):
+        table = lake.open_table(path)
+        with registry.read() as session:
+            used = _used_versions(session, place, table)
+        found = _vacuum(place, path, table, used, grace, only_plan=only_plan)
+        if found.files:
+            done.append(found)
     return done
 
 

@@ -107,7 +107,7 @@ def test_versions_that_models_and_runs_refer_to_stay_readable_and_others_go(
     for hour in (3, 4, 5):
         bring_in(DAYS[0], DAY, DAYS[20], hour=hour)
     age_tombstones(home)
-    done = vacuum_lake(home, GRACE, only_plan=False)
+    done = vacuum_lake(registry, home.lake, GRACE, only_plan=False)
     # Of each day the first rows were learned from or scored, the last are the present ones. Of a
     # day that nobody read until now, its first rows are in the same version of the table.
     assert len(files_of(done, "datasets/flights/accepted")) == 2 * 3
@@ -126,29 +126,33 @@ def test_versions_that_models_and_runs_refer_to_stay_readable_and_others_go(
         assert found == partition.partition_digest
     with pytest.raises(LakeError):
         digest_at(home, flights, present[0].table_version - 1, DAYS[0])
-    assert vacuum_lake(home, GRACE, only_plan=False) == []
+    assert vacuum_lake(registry, home.lake, GRACE, only_plan=False) == []
 
 
-def test_a_plan_removes_nothing_and_says_how_much_it_would(home: Home, bring_in: BringIn) -> None:
+def test_a_plan_removes_nothing_and_says_how_much_it_would(
+    home: Home, registry: Registry, bring_in: BringIn
+) -> None:
     for hour in (3, 4):
         bring_in(DAYS[0], hour=hour)
     age_tombstones(home)
-    planned = vacuum_lake(home, GRACE, only_plan=True)
+    planned = vacuum_lake(registry, home.lake, GRACE, only_plan=True)
     (table,) = planned
     path = local(home.lake) / table.table
     assert len(table.files) == 1
     assert table.size_bytes == sum((path / file).stat().st_size for file in table.files) > 0
-    assert vacuum_lake(home, GRACE, only_plan=False)[0].files == table.files
+    assert vacuum_lake(registry, home.lake, GRACE, only_plan=False)[0].files == table.files
     assert not (path / table.files[0]).exists()
 
 
-def test_what_a_crashed_writer_left_goes_after_the_grace_time(home: Home) -> None:
+def test_what_a_crashed_writer_left_goes_after_the_grace_time(
+    home: Home, registry: Registry
+) -> None:
     folder = local(lake.accepted_path(home.lake, "flights")) / "flight_date=2013-01-01"
     orphan = folder / "part-00000-11111111-2222-3333-4444-555555555555-c000.snappy.parquet"
     orphan.write_bytes(b"half a file")
-    assert vacuum_lake(home, GRACE, only_plan=False) == []
+    assert vacuum_lake(registry, home.lake, GRACE, only_plan=False) == []
     age(home)
-    found = vacuum_lake(home, GRACE, only_plan=False)
+    found = vacuum_lake(registry, home.lake, GRACE, only_plan=False)
     assert [(table.files, table.size_bytes) for table in found] == [
         ([f"flight_date=2013-01-01/{orphan.name}"], 11)
     ]
@@ -169,7 +173,7 @@ def test_rows_that_count_stay_though_a_killed_ingest_replaced_them_in_the_table(
     )
     assert killed.returncode < 0
     age_tombstones(home)
-    vacuum_lake(home, GRACE, only_plan=False)
+    vacuum_lake(registry, home.lake, GRACE, only_plan=False)
     with registry.read() as session:
         partition = get_partition(session, "flights", DAYS[0])
     found = digest_at(home, flights, partition.table_version, DAYS[0])

@@ -241,12 +241,13 @@ def test_the_lake_is_cleaned_of_what_nothing_refers_to(
     home.make()
     table = lake.open_table(folder)
     lake.replace_partition(table, rows(DAY, 5), of_variant(DAY), {})
-    assert vacuum_lake(home, timedelta(hours=1), only_plan=True) == []  # too young
-    (planned,) = vacuum_lake(home, timedelta(0), only_plan=True)
-    assert (planned.table, len(planned.files)) == ("datasets/numbers/accepted", 2)
-    assert planned.size_bytes > 1000
-    before = {name for name in folder.list_files() if name.endswith(".parquet")}
-    assert vacuum_lake(home, timedelta(0), only_plan=False) == [planned]
+    with home.open_registry() as registry:
+        assert vacuum_lake(registry, root, timedelta(hours=1), only_plan=True) == []  # too young
+        (planned,) = vacuum_lake(registry, root, timedelta(0), only_plan=True)
+        assert (planned.table, len(planned.files)) == ("datasets/numbers/accepted", 2)
+        assert planned.size_bytes > 1000
+        before = {name for name in folder.list_files() if name.endswith(".parquet")}
+        assert vacuum_lake(registry, root, timedelta(0), only_plan=False) == [planned]
     assert before - set(folder.list_files()) == {
         name
         for name in before
