@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 from sqlalchemy.orm import Session
 
 from registry import Registry
@@ -26,6 +24,7 @@ from registry.releases import record_release
 from tasks import lake
 from tasks.datasets import Dataset
 from tasks.errors import LakeError
+from tasks.lake_handle import Table, TableRefusedError
 from tasks.partition_files import find_files
 from tasks.profiles import store_profile
 from tasks.s3_folder import Folder
@@ -108,7 +107,7 @@ def commit_days(
     return [done[day.date] for day in days]
 
 
-def open_accepted(session: Session, dataset: Dataset, lake_path: Folder) -> DeltaTable | None:
+def open_accepted(session: Session, dataset: Dataset, lake_path: Folder) -> Table | None:
     """Return the table of the dataset's accepted rows, None where nothing was ever ingested.
 
     Raises:
@@ -130,7 +129,7 @@ def is_current(
     session: Session,
     dataset: Dataset,
     lake_path: Folder,
-    table: DeltaTable | None,
+    table: Table | None,
     known: Ingest,
     token: str,
 ) -> bool:
@@ -255,10 +254,10 @@ def _facts(days: Sequence[Admitted]) -> dict[str, str]:
 def _in_words(dataset: Dataset, days: Sequence[Admitted]) -> Iterator[None]:
     try:
         yield
-    except DeltaError as err:
+    except TableRefusedError as err:
         named = str(days[0].date) if len(days) == 1 else f"{days[0].date} to {days[-1].date}"
         raise LakeError(
             dataset.name,
-            f"{named} was not committed ({lake.in_short(err)})",
+            f"{named} was not committed ({err.problem})",
             "Somebody else may be ingesting it: run the command again.",
         ) from err

@@ -11,9 +11,6 @@ from dataclasses import replace
 from datetime import date
 from threading import Lock
 
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
-
 from registry import Registry
 from registry.errors import VersionUnfitError
 from registry.failpoints import reach
@@ -26,6 +23,7 @@ from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.joined_inputs import read_joined
+from tasks.lake_handle import Table, TableRefusedError
 from tasks.logs import about, note
 from tasks.part_file import PartFile, as_action, remove_part, write_part
 from tasks.prediction_stream import PredictionStream, check_complete, stream_input
@@ -111,7 +109,7 @@ class _Scoring:
     def __init__(self, registry: Registry, home: Home, job: Job) -> None:
         self._registry, self._home, self._job = registry, home, job
         self._path = lake.predictions_path(home.lake, job.bundle.spec.name)
-        self._inputs: dict[int, DeltaTable] = {}  # by version: days often came in together
+        self._inputs: dict[int, Table] = {}  # by version: days often came in together
         self._files: dict[str, PartFile] = {}  # by run
         self._lock = Lock()  # days may be tried at once
         self._made = False  # whether there is a table
@@ -155,7 +153,7 @@ class _Scoring:
                 lake.ensure_table(self._path, self._job.schema, self._columns)
                 self._made = True
 
-    def _input(self, run: Run) -> DeltaTable:
+    def _input(self, run: Run) -> Table:
         with self._lock:
             if run.table_version not in self._inputs:
                 path = lake.accepted_path(self._home.lake, run.dataset)
@@ -180,14 +178,14 @@ class _Scoring:
                 version = self._replace(table, left)
                 reach("score: committed")
                 return found | {one.run.id: replace(one, version=version) for one in left}
-            except DeltaError as err:
+            except TableRefusedError as err:
                 landed = self._find(left)
                 if landed is not None:
                     return found | {one.run.id: replace(one, version=landed) for one in left}
                 if attempt == COMMIT_TRIES:
                     error = LakeError(
                         self._job.bundle.spec.name,
-                        f"the commit failed ({lake.in_short(err)})",
+                        f"the commit failed ({err.problem})",
                         "Run the command again.",
                     )
                     return found | {one.run.id: replace(one, error=error) for one in left}
@@ -197,7 +195,7 @@ class _Scoring:
     def _columns(self) -> list[str]:
         return ["variant", self._job.date_column]
 
-    def _refuse(self, table: DeltaTable, written: Sequence[Tried]) -> dict[str, Tried]:
+    def _refuse(self, table: Table, written: Sequence[Tried]) -> dict[str, Tried]:
         """Return those whose run is not wanted any more, looked at on the handle that commits."""
         refused = {}
         for one in written:
@@ -209,7 +207,7 @@ class _Scoring:
                     remove_part(self._path, self._files[one.run.id].path)
         return refused
 
-    def _replace(self, table: DeltaTable, written: Sequence[Tried]) -> int:
+    def _replace(self, table: Table, written: Sequence[Tried]) -> int:
         job = self._job
         self._asked = True
         days = {one.run.id: one.run.date.isoformat() for one in written}

@@ -3,9 +3,6 @@
 from collections.abc import Callable
 from datetime import date
 
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
-
 from registry import Registry
 from registry.errors import VersionUnfitError
 from registry.failpoints import reach
@@ -15,6 +12,7 @@ from tasks import lake
 from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
 from tasks.job import Job
+from tasks.lake_handle import Table, TableRefusedError
 
 COMMIT_TRIES = 3  # when another partition of the same table was committed meanwhile
 
@@ -24,7 +22,7 @@ def commit_once(
     home: Home,
     job: Job,
     run: Run,
-    commit: Callable[[DeltaTable, tuple[str, int]], int],
+    commit: Callable[[Table, tuple[str, int]], int],
 ) -> int:
     """Return the version of the table in which ``commit`` put the run's rows, once.
 
@@ -49,14 +47,14 @@ def commit_once(
             version = commit(table, (identity, run.epoch))
             reach("score: committed")
             return version
-        except DeltaError as err:
+        except TableRefusedError as err:
             landed = find_commit(lake.open_table(path), identity, run)
             if landed is not None:
                 return landed
             if attempt == COMMIT_TRIES:
                 raise LakeError(
                     job.bundle.spec.name,
-                    f"the commit failed ({lake.in_short(err)})",
+                    f"the commit failed ({err.problem})",
                     "Run the command again.",
                 ) from err
     raise AssertionError("unreachable: the loop returns or raises")
@@ -67,7 +65,7 @@ def transaction_name(variant: str, day: date) -> str:
     return f"{variant}/{day.isoformat()}"
 
 
-def find_commit(table: DeltaTable, identity: str, run: Run) -> int | None:
+def find_commit(table: Table, identity: str, run: Run) -> int | None:
     """Return the version in which ``run``'s rows were committed, None where they never were."""
     if table.transaction_version(identity) != run.epoch:
         return None
@@ -77,7 +75,7 @@ def find_commit(table: DeltaTable, identity: str, run: Run) -> int | None:
     return None
 
 
-def refuse_superseded(registry: Registry, table: DeltaTable, run: Run) -> None:
+def refuse_superseded(registry: Registry, table: Table, run: Run) -> None:
     """Do nothing if ``run`` may commit on ``table`` as this handle sees it.
 
     Delta does not fence: a refreshed handle may commit an older epoch over a newer one. So look

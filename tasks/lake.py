@@ -1,6 +1,5 @@
 """Delta tables: made so that pinned versions stay, replaced one partition at a time, streamed."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
@@ -16,6 +15,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
 from tasks.errors import LakeError
+from tasks.lake_handle import Table, in_short, refusals
 from tasks.s3_folder import Folder, S3Folder, options_of
 
 # Without these the automatic checkpoint deletes log files after 30 days, and time travel to the
@@ -25,11 +25,6 @@ CONFIGURATION: dict[str, str | None] = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
-
-
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-S3_CODE = re.compile(r"<Code>(\w+)</Code>")
-REASON_LENGTH = 200
 
 # Row groups are what a partition is cut by: many enough that shards come out alike.
 ROWS_OF_A_GROUP = 131_072
@@ -62,20 +57,20 @@ def is_table(path: Folder) -> bool:
         raise _unopened(path, "", err) from err
 
 
-def open_table(path: Folder, version: int | None = None) -> DeltaTable:
+def open_table(path: Folder, version: int | None = None) -> Table:
     """Return the table at ``path``, at ``version`` where given.
 
     Raises:
         LakeError: there is no table, or not that version.
     """
     try:
-        return DeltaTable(str(path), version, options_of(path))
+        return Table(DeltaTable(str(path), version, options_of(path)))
     except (TableNotFoundError, DeltaError, OSError) as err:
         at = "" if version is None else f" at version {version}"
         raise _unopened(path, at, err) from err
 
 
-def ensure_table(path: Folder, schema: pa.Schema, partition_by: Sequence[str]) -> DeltaTable:
+def ensure_table(path: Folder, schema: pa.Schema, partition_by: Sequence[str]) -> Table:
     """Return the table at ``path``, made with ``schema`` if it is new.
 
     Raises:
@@ -111,7 +106,7 @@ def ensure_table(path: Folder, schema: pa.Schema, partition_by: Sequence[str]) -
 
 
 def replace_partition(
-    table: DeltaTable,
+    table: Table,
     rows: pa.RecordBatchReader | pa.Table,
     predicate: str,
     metadata: Mapping[str, str],
@@ -123,14 +118,14 @@ def replace_partition(
     fail, and what a handle said before its commit is what the commit was decided on.
 
     Raises:
-        DeltaError: the commit was refused, or its reply was lost; look before trying again.
+        TableRefusedError: the commit was refused, or its reply was lost; look before trying again.
     """
     transactions = [transaction] if transaction else []
     return replace_partitions(table, rows, predicate, metadata, transactions)
 
 
 def replace_partitions(
-    table: DeltaTable,
+    table: Table,
     rows: pa.RecordBatchReader | pa.Table,
     predicate: str,
     metadata: Mapping[str, str],
@@ -139,26 +134,27 @@ def replace_partitions(
     """Replace rows as ``replace_partition`` does, with one transaction for each partition.
 
     Raises:
-        DeltaError: the commit was refused, or its reply was lost; look before trying again.
+        TableRefusedError: the commit was refused, or its reply was lost; look before trying again.
     """
     before = table.version()
-    write_deltalake(
-        table,
-        rows,
-        mode="overwrite",
-        predicate=predicate,
-        writer_properties=WriterProperties(max_row_group_size=ROWS_OF_A_GROUP),
-        commit_properties=CommitProperties(
-            custom_metadata=dict(metadata),
-            app_transactions=[Transaction(*each) for each in transactions] or None,
-            max_commit_retries=0,
-        ),
-    )
+    with refusals():
+        write_deltalake(
+            table.delta,
+            rows,
+            mode="overwrite",
+            predicate=predicate,
+            writer_properties=WriterProperties(max_row_group_size=ROWS_OF_A_GROUP),
+            commit_properties=CommitProperties(
+                custom_metadata=dict(metadata),
+                app_transactions=[Transaction(*each) for each in transactions] or None,
+                max_commit_retries=0,
+            ),
+        )
     return before + 1
 
 
 def replace_by_files(
-    table: DeltaTable,
+    table: Table,
     files: Sequence[AddAction],
     partition: Mapping[str, str],
     schema: pa.Schema,
@@ -171,14 +167,14 @@ def replace_by_files(
     transaction is what refuses the second of two who add the same new partition at once.
 
     Raises:
-        DeltaError: the commit was refused, or its reply was lost; look before trying again.
+        TableRefusedError: the commit was refused, or its reply was lost; look before trying again.
     """
     only = {name: [value] for name, value in partition.items()}
     return replace_partitions_by_files(table, files, only, schema, metadata, [transaction])
 
 
 def replace_partitions_by_files(
-    table: DeltaTable,
+    table: Table,
     files: Sequence[AddAction],
     partitions: Mapping[str, Sequence[str]],
     schema: pa.Schema,
@@ -196,27 +192,28 @@ def replace_partitions_by_files(
         transactions: name and number of each partition.
 
     Raises:
-        DeltaError: the commit was refused, or its reply was lost; look before trying again.
+        TableRefusedError: the commit was refused, or its reply was lost; look before trying again.
     """
     before = table.version()
-    table.create_write_transaction(
-        list(files),
-        mode="overwrite",
-        schema=schema,
-        partition_by=list(partitions),
-        partition_filters=[(name, "in", list(values)) for name, values in partitions.items()],
-        commit_properties=CommitProperties(
-            custom_metadata=dict(metadata),
-            app_transactions=[Transaction(*each) for each in transactions],
-            max_commit_retries=0,
-        ),
-    )
+    with refusals():
+        table.delta.create_write_transaction(
+            list(files),
+            mode="overwrite",
+            schema=schema,
+            partition_by=list(partitions),
+            partition_filters=[(name, "in", list(values)) for name, values in partitions.items()],
+            commit_properties=CommitProperties(
+                custom_metadata=dict(metadata),
+                app_transactions=[Transaction(*each) for each in transactions],
+                max_commit_retries=0,
+            ),
+        )
     return before + 1
 
 
-def schema_of(table: DeltaTable) -> pa.Schema:
+def schema_of(table: Table) -> pa.Schema:
     """Return the table's columns, texts as plain strings."""
-    found = pa.schema(table.schema().to_arrow())
+    found = pa.schema(table.delta.schema().to_arrow())
     return pa.schema(
         [
             pa.field(f.name, pa.string() if pa.types.is_string_view(f.type) else f.type)
@@ -225,7 +222,7 @@ def schema_of(table: DeltaTable) -> pa.Schema:
     )
 
 
-def scan(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.RecordBatchReader:
+def scan(table: Table, schema: pa.Schema, predicate: str | None) -> pa.RecordBatchReader:
     """Return the rows that ``predicate`` names as a stream, in the types of ``schema``.
 
     Args:
@@ -233,7 +230,8 @@ def scan(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.Reco
         schema: the columns to read and their types.
         predicate: SQL over the table's columns; None reads every row.
     """
-    stream = pa.RecordBatchReader.from_stream(table.scan(list(schema.names), predicate))
+    with refusals():
+        stream = pa.RecordBatchReader.from_stream(table.delta.scan(list(schema.names), predicate))
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
@@ -242,7 +240,7 @@ def scan(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.Reco
                 yield batch.select(schema.names).cast(schema)
         except (pa.ArrowException, OSError) as err:
             raise LakeError(
-                table.table_uri.rstrip("/").rpartition("/")[2],
+                table.name,
                 f"a data file cannot be read ({in_short(err)})",
                 "Its files are damaged: restore the lake from a copy.",
             ) from err
@@ -250,7 +248,7 @@ def scan(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.Reco
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def read(table: DeltaTable, schema: pa.Schema, predicate: str | None) -> pa.Table:
+def read(table: Table, schema: pa.Schema, predicate: str | None) -> pa.Table:
     """Return the rows that ``predicate`` names, all in memory."""
     return scan(table, schema, predicate).read_all()
 
@@ -272,17 +270,3 @@ def _columns(schema: pa.Schema) -> dict[str, str]:
 
 def _unopened(path: Folder, at: str, err: Exception) -> LakeError:
     return LakeError(path.name, f"cannot be opened{at} ({in_short(err)})", "Check PILOTLINE_LAKE.")
-
-
-def in_short(err: Exception) -> str:
-    """Return why, in one line of at most 200 characters, without colours.
-
-    An error of an object store says what was the matter in its last line, or in the XML after it.
-    """
-    text = COLOUR.sub("", str(err))
-    if "\u21b3" not in text:
-        return text.splitlines()[0][:REASON_LENGTH]
-    if code := S3_CODE.search(text):
-        return code[1]
-    last = [line for line in text.splitlines() if "\u21b3" in line][-1]
-    return last.rpartition(" - ")[2].strip(" \u21b3")[:REASON_LENGTH]

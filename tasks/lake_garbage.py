@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
-from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from sqlalchemy import select, union
 from sqlalchemy.orm import Session
@@ -19,6 +18,7 @@ from registry.runs import Run, RunInput, RunOutcome
 from registry.versions import TrainingPartition
 from tasks import lake
 from tasks.errors import LakeError
+from tasks.lake_handle import Table, in_short
 from tasks.s3_folder import Folder, S3Folder
 
 
@@ -73,7 +73,7 @@ def _names(folder: Folder) -> list[str]:
     return sorted(path.name for path in folder.glob("*") if path.is_dir())
 
 
-def _used_versions(session: Session, place: str, table: DeltaTable) -> set[int]:
+def _used_versions(session: Session, place: str, table: Table) -> set[int]:
     """Return the versions of the table at ``place`` in the lake that something refers to."""
     kind, name, *rest = place.split("/")
     if kind == "predictions":
@@ -112,7 +112,7 @@ def _versions_of_runs(session: Session, model: str) -> set[int]:
 def _vacuum(
     place: str,
     path: Folder,
-    table: DeltaTable,
+    table: Table,
     used: set[int],
     grace: timedelta,
     *,
@@ -121,7 +121,7 @@ def _vacuum(
     older = sorted(used - {table.version()})
 
     def vacuum(dry_run: bool) -> list[str]:
-        return table.vacuum(
+        return table.delta.vacuum(
             retention_hours=math.ceil(grace / timedelta(hours=1)),
             dry_run=dry_run,
             enforce_retention_duration=False,  # the tables ask for a century: see lake.py
@@ -137,7 +137,7 @@ def _vacuum(
     except (DeltaError, OSError) as err:
         raise LakeError(
             place,
-            f"cannot be cleaned ({lake.in_short(err)})",
+            f"cannot be cleaned ({in_short(err)})",
             "Somebody else may be writing to it: run the command again.",
         ) from err
     return Vacuumed(place, sorted(sizes), sum(sizes.values()), len(older))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from deltalake import DeltaTable
 from sqlalchemy.orm import Session
 
 from registry.ingests import get_partition
@@ -13,6 +12,7 @@ from registry.versions import ModelVersion
 from tasks import lake
 from tasks.commit import find_commit, transaction_name
 from tasks.home import Home
+from tasks.lake_handle import Table
 from tasks.scoring import DayScored
 
 
@@ -52,7 +52,7 @@ def find_ended(home: Home, model: str, days: Sequence[date], since: datetime) ->
 
 
 def _describe(
-    session: Session, table: DeltaTable | None, run: Run, outcome: RunOutcome | None
+    session: Session, table: Table | None, run: Run, outcome: RunOutcome | None
 ) -> DayScored | None:
     number = session.get_one(ModelVersion, run.version_id).number
     if outcome is not None:

@@ -14,10 +14,10 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 
 from tasks.errors import LakeError
 from tasks.lake import on_day
+from tasks.lake_handle import Table
 from tasks.s3_folder import Folder, S3Folder
 
 Facts = list[tuple[int, int, int]]  # inode, size and time of change of every file
@@ -225,7 +225,7 @@ class PartitionFiles:
 
 
 def find_files(
-    table: DeltaTable,
+    table: Table,
     folder: Folder,
     dataset: str,
     date_column: str,
@@ -245,7 +245,7 @@ def find_files(
     Raises:
         LakeError: a file lies outside the table.
     """
-    uris = table.file_uris(file_pruning_predicate=predicate or on_day(date_column, day))
+    uris = table.file_uris(predicate or on_day(date_column, day))
     if isinstance(folder, S3Folder):
         return _find_objects(folder, uris, dataset, date_column, day)
     root = folder.resolve()

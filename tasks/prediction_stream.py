@@ -4,7 +4,6 @@ import queue
 from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from registry.failpoints import reach
 from registry.ingests import Ingest
@@ -16,6 +15,7 @@ from tasks.digests import check_day
 from tasks.errors import ChildError, LakeError
 from tasks.home import Home
 from tasks.job import Job
+from tasks.lake_handle import Table
 from tasks.partition_files import PartitionFiles, find_files
 from tasks.predictions import BATCH_ROWS, output_schema, refuse_not_finite
 from tasks.profiles import Profile, ProfileFold
@@ -105,7 +105,7 @@ def check_complete(run: Run, partition: Ingest, rows: int) -> None:
         )
 
 
-def files_of(home: Home, job: Job, run: Run, table: DeltaTable | None = None) -> PartitionFiles:
+def files_of(home: Home, job: Job, run: Run, table: Table | None = None) -> PartitionFiles:
     """Return the files that ``run`` scores, as its table was when it claimed them.
 
     Args:
@@ -128,7 +128,7 @@ def stream_input(
     run: Run,
     partition: Ingest,
     joined: Joined | None,
-    table: DeltaTable | None = None,
+    table: Table | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield what ``run`` scores in batches, once its files are known to be what was ingested.
 

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from deltalake.exceptions import DeltaError
 
 from registry import Registry
 from registry.errors import VersionUnfitError
@@ -39,6 +38,7 @@ from tasks.errors import (
 from tasks.home import Home
 from tasks.job import Job
 from tasks.joined_inputs import choose_inputs, list_empty, say_changes
+from tasks.lake_handle import TableRefusedError
 from tasks.logs import about, note
 from tasks.process import Room
 from tasks.sandbox import Tier
@@ -49,7 +49,7 @@ from tasks.wheelhouse import Wheelhouse
 # Why a day must not be scored: told before it is claimed.
 REFUSALS = (InputRefusedError, LakeError, OverwriteRefusedError, VersionUnfitError)
 # How scoring may fail, the model's ways among them; anything else is a mistake of ours.
-EXPECTED = (StepError, VersionUnfitError, DeltaError, OSError, pa.ArrowException)
+EXPECTED = (StepError, VersionUnfitError, TableRefusedError, OSError, pa.ArrowException)
 
 
 @dataclass(frozen=True)

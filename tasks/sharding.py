@@ -5,8 +5,6 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from deltalake import DeltaTable
-
 from registry import Registry
 from registry.failpoints import reach
 from registry.ingests import Ingest
@@ -16,6 +14,7 @@ from tasks.commit import commit_once, refuse_late, refuse_superseded
 from tasks.errors import LakeError, ShardError
 from tasks.home import Home
 from tasks.job import Job
+from tasks.lake_handle import Table
 from tasks.metering import Meter
 from tasks.part_file import as_action, remove_part
 from tasks.parts import Part, PartDone, cut
@@ -105,7 +104,7 @@ class ShardWorker:
         partition = {"variant": job.variant, job.date_column: run.date.isoformat()}
         files = [as_action(done.file, partition) for done in self._done if done.file.rows]
 
-        def commit(table: DeltaTable, transaction: tuple[str, int]) -> int:
+        def commit(table: Table, transaction: tuple[str, int]) -> int:
             return lake.replace_by_files(
                 table, files, partition, job.schema, {"run": run.id}, transaction
             )

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 
 from registry import Registry
 from registry.canonical import canonical_json
@@ -23,6 +21,7 @@ from tasks.commit import commit_once, find_commit, transaction_name
 from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
 from tasks.job import Job, plan_job
+from tasks.lake_handle import Table, TableRefusedError
 from tasks.model_folder import load_model_folder
 from tests.tasks.conftest import MODEL, PROJECT, home_in
 
@@ -30,7 +29,7 @@ DAY, NEXT = date(2013, 1, 14), date(2013, 1, 15)
 KEY = {"flight_date": "date", "flight": "int64"}
 CLAIM = Claim("production", "flights", DAY, "d" * 64, 3, "c" * 64, "A", "score")
 
-Commit = Callable[[DeltaTable, tuple[str, int]], int]
+Commit = Callable[[Table, tuple[str, int]], int]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class World:
         """Where the predictions lie."""
         return Path(str(lake.predictions_path(self.home.lake, MODEL)))
 
-    def write(self, table: DeltaTable, run: Run, flights: int) -> int:
+    def write(self, table: Table, run: Run, flights: int) -> int:
         """Commit as many flights of the run's day on ``table``, under the run's epoch."""
         row = {"flight_date": run.date, "model_version": "1.0.0", "variant": run.variant}
         rows = [{**row, "flight": n, "probability": 0.5, "run_id": run.id} for n in range(flights)]
@@ -95,7 +94,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_a_rival_in_another_partition_loses_nobody_s_rows(world: World, rivals: int) -> None:
     handles: list[int] = []
 
-    def commit(table: DeltaTable, _: tuple[str, int]) -> int:
+    def commit(table: Table, _: tuple[str, int]) -> int:
         if len(handles) < rivals:
             world.write(lake.open_table(world.path), world.claim(NEXT), 7)
         handles.append(table.version())
@@ -109,7 +108,7 @@ def test_a_rival_in_another_partition_loses_nobody_s_rows(world: World, rivals: 
 def test_rivals_that_never_end_are_told_and_leave_the_day_as_it_was(world: World) -> None:
     tries: list[str] = []
 
-    def commit(table: DeltaTable, identity: tuple[str, int]) -> int:
+    def commit(table: Table, identity: tuple[str, int]) -> int:
         tries.append(identity[0])
         world.write(lake.open_table(world.path), world.claim(NEXT), 7)
         return world.write(table, world.run, 5)
@@ -134,7 +133,7 @@ def test_a_rival_in_the_same_partition_that_is_older_is_replaced(world: World) -
 def test_a_rival_in_the_same_partition_that_is_newer_wins(world: World) -> None:
     rival: list[Run] = []
 
-    def commit(table: DeltaTable, _: tuple[str, int]) -> int:
+    def commit(table: Table, _: tuple[str, int]) -> int:
         rival.append(world.claim(DAY))
         world.write(lake.open_table(world.path), rival[0], 7)
         return world.write(table, world.run, 5)
@@ -171,10 +170,10 @@ def test_who_was_revoked_meanwhile_commits_nothing(world: World) -> None:
 def test_a_commit_whose_reply_was_lost_is_found_and_not_made_again(world: World) -> None:
     tries: list[int] = []
 
-    def commit(table: DeltaTable, _: tuple[str, int]) -> int:
+    def commit(table: Table, _: tuple[str, int]) -> int:
         tries.append(world.write(table, world.run, 5))
         world.write(lake.open_table(world.path), world.claim(NEXT), 7)
-        raise DeltaError("the connection was reset")
+        raise TableRefusedError("the connection was reset")
 
     assert world.commit(commit) == 1
     assert tries == [1]

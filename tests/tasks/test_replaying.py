@@ -92,7 +92,7 @@ def contents(home: Home) -> tuple[dict[str, int], dict[str, bytes], list[str]]:
 def recorded(home: Home) -> tuple[Path, pa.Table]:
     """Return the path of the predictions and the day's rows in the order of their key."""
     path = local(lake.predictions_path(home.lake, "flight-delay"))
-    table = DeltaTable(str(path))
+    table = lake.open_table(path)
     rows = lake.read(table, lake.schema_of(table), ON_DAY)
     keys = ("flight_date", "carrier", "flight", "origin")
     return path, rows.sort_by([(name, "ascending") for name in keys])

@@ -12,7 +12,6 @@ from wsgiref.simple_server import make_server
 import pyarrow as pa
 import pytest
 from deltalake import QueryBuilder, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from registry.s3_client import connect
@@ -20,6 +19,7 @@ from tasks import lake
 from tasks.errors import LakeError
 from tasks.home import find_home
 from tasks.lake_garbage import vacuum_lake
+from tasks.lake_handle import TableRefusedError
 from tasks.part_file import FOLDER, remove_part, write_part
 from tasks.partition_files import find_files
 from tasks.s3_folder import S3Folder
@@ -65,7 +65,7 @@ def folder(root: S3Folder) -> S3Folder:
         lake.replace_partition(table, rows(day, 400), of_variant(day), {})
     properties = WriterProperties(max_row_group_size=300)
     write_deltalake(
-        lake.open_table(path), rows(DAY, 600), mode="append", writer_properties=properties
+        lake.open_table(path).delta, rows(DAY, 600), mode="append", writer_properties=properties
     )
     return path
 
@@ -137,7 +137,7 @@ def test_no_table_is_made_on_a_server_that_ignores_conditional_puts(
 def test_the_second_of_two_who_commit_on_what_they_saw_is_refused(folder: S3Folder) -> None:
     first, second = lake.open_table(folder), lake.open_table(folder)
     version = lake.replace_partition(first, rows(DAY, 3), of_variant(DAY), {}, ("t", 1))
-    with pytest.raises(DeltaError):
+    with pytest.raises(TableRefusedError):
         lake.replace_partition(second, rows(DAY, 4), of_variant(DAY), {}, ("t", 2))
     table = lake.open_table(folder)
     assert table.version() == version
@@ -216,7 +216,7 @@ def test_files_of_parts_become_rows_by_one_commit(folder: S3Folder) -> None:
     lake.replace_by_files(table, actions, where, SCHEMA, {"run": "r"}, ("t", 1))
     table = lake.open_table(path)
     assert lake.read(table, SCHEMA, of_variant(NEXT)).sort_by("id") == whole
-    counted = QueryBuilder().register("t", table).execute("select count(*) as n from t")
+    counted = QueryBuilder().register("t", table.delta).execute("select count(*) as n from t")
     assert pa.table(counted.read_all()).to_pylist() == [{"n": 2000}]
     assert left_in(folder) == []
 

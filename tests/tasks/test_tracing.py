@@ -87,7 +87,7 @@ def test_a_row_that_names_another_version_than_its_run_s_is_not_believed(
     score(DAY)
     table = lake.open_table(lake.predictions_path(home.lake, "flight-delay"))
     row = lake.read(table, lake.schema_of(table), None).to_pylist()[0]
-    table.update(updates={"model_version": "'1.0.1'"})
+    table.delta.update(updates={"model_version": "'1.0.1'"})
     key = f"{row['carrier']},{row['flight']},{row['origin']}"
     with pytest.raises(
         LakeError, match=r"the row says version '1\.0\.1', its run was by 1\.0\.0\."
