@@ -18,12 +18,13 @@ from registry.ingests import Ingest
 from registry.runs import Run, inputs_of
 from tasks import lake
 from tasks.claims import Tried
-from tasks.commit import COMMIT_TRIES, find_commit, refuse_superseded, transaction_name
+from tasks.commit import mark_of, place_of, refuse_superseded
 from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.joined_inputs import read_joined
-from tasks.lake_handle import Table, TableRefusedError
+from tasks.lake_commit import CommitUnsettledError, Mark, commit_once
+from tasks.lake_handle import Table
 from tasks.logs import about, note
 from tasks.part_file import PartFile, as_action, remove_part, write_part
 from tasks.prediction_stream import PredictionStream, check_complete, stream_input
@@ -108,7 +109,7 @@ class _Scoring:
 
     def __init__(self, registry: Registry, home: Home, job: Job) -> None:
         self._registry, self._home, self._job = registry, home, job
-        self._path = lake.predictions_path(home.lake, job.bundle.spec.name)
+        self._place = place_of(home, job)
         self._inputs: dict[int, Table] = {}  # by version: days often came in together
         self._files: dict[str, PartFile] = {}  # by run
         self._lock = Lock()  # days may be tried at once
@@ -143,14 +144,14 @@ class _Scoring:
         # A name of its own, so that no second try ever writes to a file that a commit names.
         name = f"{run.id}-{secrets.token_hex(4)}"
         self._files[run.id] = write_part(
-            self._path, name, job.schema, stream.batches(), set(self._columns)
+            self._place.path, name, job.schema, stream.batches(), set(self._place.partition_by)
         )
         return stream.profile()
 
     def _make_table(self) -> None:
         with self._lock:
             if not self._made:
-                lake.ensure_table(self._path, self._job.schema, self._columns)
+                self._place.ensure()
                 self._made = True
 
     def _input(self, run: Run) -> Table:
@@ -163,37 +164,27 @@ class _Scoring:
     def commit(self, written: Sequence[Tried]) -> dict[str, Tried]:
         """Commit what was written; return what came of each day, by its run."""
         found: dict[str, Tried] = {}
-        left = list(written)
-        for attempt in range(1, COMMIT_TRIES + 1):
-            try:
-                table = lake.ensure_table(self._path, self._job.schema, self._columns)
-            except LakeError as err:
-                return found | {one.run.id: replace(one, error=err) for one in left}
-            refused = self._refuse(table, left)
-            found |= refused
-            left = [one for one in left if one.run.id not in refused]
-            if not left:
-                return found
-            try:
-                version = self._replace(table, left)
-                reach("score: committed")
-                return found | {one.run.id: replace(one, version=version) for one in left}
-            except TableRefusedError as err:
-                landed = self._find(left)
-                if landed is not None:
-                    return found | {one.run.id: replace(one, version=landed) for one in left}
-                if attempt == COMMIT_TRIES:
-                    error = LakeError(
-                        self._job.bundle.spec.name,
-                        f"the commit failed ({err.problem})",
-                        "Run the command again.",
-                    )
-                    return found | {one.run.id: replace(one, error=error) for one in left}
-        raise AssertionError("unreachable: the loop returns")
+        left = {one.run.id: one for one in written}
 
-    @property
-    def _columns(self) -> list[str]:
-        return ["variant", self._job.date_column]
+        def choose(table: Table) -> list[Mark]:
+            refused = self._refuse(table, list(left.values()))
+            found.update(refused)
+            for run in refused:
+                del left[run]
+            return [mark_of(one.run) for one in left.values()]
+
+        def write(table: Table, marks: Sequence[Mark]) -> int:
+            version = self._replace(table, list(left.values()), marks)
+            reach("score: committed")
+            return version
+
+        try:
+            version = commit_once(self._place, choose, write)
+        except CommitUnsettledError:
+            raise  # whether the days failed is not known: who comes next settles them
+        except LakeError as err:
+            return found | {run: replace(one, error=err) for run, one in left.items()}
+        return found | {run: replace(one, version=version) for run, one in left.items()}
 
     def _refuse(self, table: Table, written: Sequence[Tried]) -> dict[str, Tried]:
         """Return those whose run is not wanted any more, looked at on the handle that commits."""
@@ -204,10 +195,10 @@ class _Scoring:
             except (SupersededError, VersionUnfitError) as err:
                 refused[one.run.id] = replace(one, error=err)
                 if not self._asked:
-                    remove_part(self._path, self._files[one.run.id].path)
+                    remove_part(self._place.path, self._files[one.run.id].path)
         return refused
 
-    def _replace(self, table: Table, written: Sequence[Tried]) -> int:
+    def _replace(self, table: Table, written: Sequence[Tried], marks: Sequence[Mark]) -> int:
         job = self._job
         self._asked = True
         days = {one.run.id: one.run.date.isoformat() for one in written}
@@ -220,16 +211,10 @@ class _Scoring:
             {"variant": [job.variant], job.date_column: list(days.values())},
             job.schema,
             {"runs": " ".join(days)},
-            [(transaction_name(job.variant, one.run.date), one.run.epoch) for one in written],
+            [mark.transaction for mark in marks],
         )
-
-    def _find(self, written: Sequence[Tried]) -> int | None:
-        """Return the version in which a commit landed whose reply was lost."""
-        run = written[0].run  # of one commit, so of one all
-        identity = transaction_name(self._job.variant, run.date)
-        return find_commit(lake.open_table(self._path), identity, run)
 
     def forget(self) -> None:
         """Remove what was written, unless a commit may name it."""
         for file in () if self._asked else self._files.values():
-            remove_part(self._path, file.path)
+            remove_part(self._place.path, file.path)

@@ -28,11 +28,12 @@ from registry.runs import (
 )
 from registry.versions import ModelVersion, standing_of
 from tasks import lake
-from tasks.commit import find_commit, transaction_name
+from tasks.commit import mark_of
 from tasks.errors import OverwriteRefusedError, SupersededError
 from tasks.home import Home
 from tasks.job import Job
 from tasks.joined_inputs import pick_inputs
+from tasks.lake_commit import find_commit
 from tasks.planning import may_replace
 from tasks.profiles import Profile
 from tasks.sandbox import Tier
@@ -63,8 +64,7 @@ def settle_earlier(registry: Registry, home: Home, job: Job, days: Sequence[date
     table = lake.open_table(path) if lake.is_table(path) else None
     with registry.write() as session:
         for run in earlier:
-            identity = transaction_name(job.variant, run.date)
-            landed = find_commit(table, identity, run) if table else None
+            landed = find_commit(table, mark_of(run)) if table else None
             said = "its rows were committed" if landed is not None else "it committed nothing"
             end_run(
                 session,

@@ -1,6 +1,6 @@
-"""Committing a partition of predictions once: fenced by its epoch, settled by looking it up."""
+"""Committing a partition of predictions once: as long as its run is still wanted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from registry import Registry
@@ -9,55 +9,59 @@ from registry.failpoints import reach
 from registry.runs import Run, holds_claim, versions_of
 from registry.versions import model_of, standing_of
 from tasks import lake
-from tasks.errors import LakeError, SupersededError
+from tasks.errors import SupersededError
 from tasks.home import Home
 from tasks.job import Job
-from tasks.lake_handle import Table, TableRefusedError
+from tasks.lake_commit import Mark, Place, commit_once, find_fence
+from tasks.lake_handle import Table
 
-COMMIT_TRIES = 3  # when another partition of the same table was committed meanwhile
 
-
-def commit_once(
+def commit_run(
     registry: Registry,
     home: Home,
     job: Job,
     run: Run,
-    commit: Callable[[Table, tuple[str, int]], int],
+    write: Callable[[Table, tuple[str, int]], int],
 ) -> int:
-    """Return the version of the table in which ``commit`` put the run's rows, once.
+    """Return the version of the table in which ``write`` put the run's rows, once.
 
     Args:
         registry: the registry.
         home: the home.
         job: what is scored.
         run: the claim.
-        commit: commits on the table it is given with the transaction it is given; called again
+        write: commits on the table it is given with the transaction it is given; called again
             where another partition of the table was committed meanwhile.
 
     Raises:
         SupersededError, VersionUnfitError: the run is not wanted any more.
         LakeError: the table cannot be made, or the commit failed.
     """
-    path = lake.predictions_path(home.lake, job.bundle.spec.name)
-    identity = transaction_name(job.variant, run.date)
-    for attempt in range(1, COMMIT_TRIES + 1):
-        table = lake.ensure_table(path, job.schema, ["variant", job.date_column])
+    mark = mark_of(run)
+
+    def choose(table: Table) -> list[Mark]:
         refuse_superseded(registry, table, run)
-        try:
-            version = commit(table, (identity, run.epoch))
-            reach("score: committed")
-            return version
-        except TableRefusedError as err:
-            landed = find_commit(lake.open_table(path), identity, run)
-            if landed is not None:
-                return landed
-            if attempt == COMMIT_TRIES:
-                raise LakeError(
-                    job.bundle.spec.name,
-                    f"the commit failed ({err.problem})",
-                    "Run the command again.",
-                ) from err
-    raise AssertionError("unreachable: the loop returns or raises")
+        return [mark]
+
+    def commit(table: Table, marks: Sequence[Mark]) -> int:
+        version = write(table, mark.transaction)
+        reach("score: committed")
+        return version
+
+    landed = commit_once(place_of(home, job), choose, commit)
+    assert landed is not None, "a run that is not wanted is refused"
+    return landed
+
+
+def place_of(home: Home, job: Job) -> Place:
+    """Return the table of the predictions of the job's model."""
+    path = lake.predictions_path(home.lake, job.bundle.spec.name)
+    return Place(path, job.schema, ("variant", job.date_column))
+
+
+def mark_of(run: Run) -> Mark:
+    """Return what the table of predictions keeps of the run's commit."""
+    return Mark(transaction_name(run.variant, run.date), run.epoch, run.id)
 
 
 def transaction_name(variant: str, day: date) -> str:
@@ -65,27 +69,16 @@ def transaction_name(variant: str, day: date) -> str:
     return f"{variant}/{day.isoformat()}"
 
 
-def find_commit(table: Table, identity: str, run: Run) -> int | None:
-    """Return the version in which ``run``'s rows were committed, None where they never were."""
-    if table.transaction_version(identity) != run.epoch:
-        return None
-    for entry in table.history():
-        if run.id in (entry.get("runs") or entry.get("run") or "").split():
-            return int(entry["version"])
-    return None
-
-
 def refuse_superseded(registry: Registry, table: Table, run: Run) -> None:
     """Do nothing if ``run`` may commit on ``table`` as this handle sees it.
 
-    Delta does not fence: a refreshed handle may commit an older epoch over a newer one. So look
-    first, then commit on this very handle, which fails if anybody committed since.
+    What is committed then must be committed on this very handle.
 
     Raises:
         SupersededError, VersionUnfitError: the run is not wanted any more.
     """
-    committed = table.transaction_version(transaction_name(run.variant, run.date))
-    if committed is not None and committed >= run.epoch:
+    committed = find_fence(table, mark_of(run))
+    if committed is not None:
         raise SupersededError(run.id, f"epoch {committed} is in the table, this is {run.epoch}")
     refuse_late(registry, run)
 

@@ -69,6 +69,8 @@ class LakeError(StepError, OSError):
 
     def __init__(self, table: str, problem: str, remedy: str) -> None:
         self.table = table
+        self.problem = problem
+        self.remedy = remedy
         super().__init__(f"Table {table!r}: {problem}. {remedy}")
 
 

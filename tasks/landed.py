@@ -10,8 +10,9 @@ from registry.models import get_model
 from registry.runs import PRODUCTION, Run, RunOutcome, get_run, last_outcomes, unsettled_runs
 from registry.versions import ModelVersion
 from tasks import lake
-from tasks.commit import find_commit, transaction_name
+from tasks.commit import mark_of
 from tasks.home import Home
+from tasks.lake_commit import find_commit
 from tasks.lake_handle import Table
 from tasks.scoring import DayScored
 
@@ -57,8 +58,7 @@ def _describe(
     number = session.get_one(ModelVersion, run.version_id).number
     if outcome is not None:
         return DayScored(run.date, outcome.state, number, run.id, outcome.rows, outcome.reason)
-    identity = transaction_name(run.variant, run.date)
-    if table is None or find_commit(table, identity, run) is None:
+    if table is None or find_commit(table, mark_of(run)) is None:
         return None
     rows = get_partition(session, run.dataset, run.date).accepted
     return DayScored(run.date, "succeeded", number, run.id, rows)

@@ -10,7 +10,7 @@ from registry.failpoints import reach
 from registry.ingests import Ingest
 from registry.runs import Run
 from tasks import lake
-from tasks.commit import commit_once, refuse_late, refuse_superseded
+from tasks.commit import commit_run, place_of, refuse_late, refuse_superseded
 from tasks.errors import LakeError, ShardError
 from tasks.home import Home
 from tasks.job import Job
@@ -71,8 +71,7 @@ class ShardWorker:
         if partition.files_digest is None:
             problem = f"{run.date} was ingested before its files were hashed"
             raise LakeError(partition.dataset, problem, "Ingest the day again.")
-        table = lake.ensure_table(path, job.schema, ["variant", job.date_column])
-        refuse_superseded(self._registry, table, run)
+        refuse_superseded(self._registry, place_of(self._home, job).ensure(), run)
         shards = self._crew.rules.shards(partition.accepted)
         parts = cut(job, files_of(self._home, job, run), partition.files_digest, shards)
         outcomes = self._crew.score(run.id, parts)
@@ -104,12 +103,12 @@ class ShardWorker:
         partition = {"variant": job.variant, job.date_column: run.date.isoformat()}
         files = [as_action(done.file, partition) for done in self._done if done.file.rows]
 
-        def commit(table: Table, transaction: tuple[str, int]) -> int:
+        def write(table: Table, transaction: tuple[str, int]) -> int:
             return lake.replace_by_files(
                 table, files, partition, job.schema, {"run": run.id}, transaction
             )
 
-        return commit_once(self._registry, self._home, job, run, commit)
+        return commit_run(self._registry, self._home, job, run, write)
 
     def measure(self) -> dict[str, Any]:
         """Return what the day has used, its parts together."""

@@ -1,6 +1,7 @@
 """Committing once: rivals in other partitions are waited out, those in the same one win."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -17,10 +18,11 @@ from registry.runs import Claim, Run, claim_partition
 from registry.versions import NewVersion, enter_version, get_version, set_status
 from tasks import lake
 from tasks.bundle import Bundle
-from tasks.commit import commit_once, find_commit, transaction_name
+from tasks.commit import commit_run, mark_of, place_of, transaction_name
 from tasks.errors import LakeError, SupersededError
 from tasks.home import Home
 from tasks.job import Job, plan_job
+from tasks.lake_commit import CommitUnsettledError, Mark, commit_once, find_commit
 from tasks.lake_handle import Table, TableRefusedError
 from tasks.model_folder import load_model_folder
 from tests.tasks.conftest import MODEL, PROJECT, home_in
@@ -63,7 +65,7 @@ class World:
 
     def commit(self, commit: Commit) -> int:
         """Commit the claimed day once by ``commit``."""
-        return commit_once(self.registry, self.home, self.job, self.run, commit)
+        return commit_run(self.registry, self.home, self.job, self.run, commit)
 
     def shown(self) -> dict[date, int]:
         """Return how many rows the table holds of each day."""
@@ -123,9 +125,7 @@ def test_rivals_that_never_end_are_told_and_leave_the_day_as_it_was(world: World
 def test_a_rival_in_the_same_partition_that_is_older_is_replaced(world: World) -> None:
     older = world.run
     later = replace(world, run=world.claim(DAY))
-    world.write(
-        lake.ensure_table(world.path, world.job.schema, ["variant", "flight_date"]), older, 7
-    )
+    world.write(place_of(world.home, world.job).ensure(), older, 7)
     assert later.commit(lambda table, _: world.write(table, later.run, 5)) == 2
     assert world.shown() == {DAY: 5}
 
@@ -145,7 +145,7 @@ def test_a_rival_in_the_same_partition_that_is_newer_wins(world: World) -> None:
 
 
 def test_an_epoch_that_is_in_the_table_already_is_not_committed_again(world: World) -> None:
-    table = lake.ensure_table(world.path, world.job.schema, ["variant", "flight_date"])
+    table = place_of(world.home, world.job).ensure()
     world.write(table, world.run, 7)
     with pytest.raises(SupersededError, match=r"epoch 1 is in the table, this is 1"):
         world.commit(lambda table, _: world.write(table, world.run, 5))
@@ -180,11 +180,28 @@ def test_a_commit_whose_reply_was_lost_is_found_and_not_made_again(world: World)
     assert world.shown() == {DAY: 5, NEXT: 7}
 
 
+def test_a_commit_that_cannot_be_looked_up_is_told_from_one_that_failed(world: World) -> None:
+    def commit(table: Table, _: tuple[str, int]) -> int:
+        shutil.rmtree(world.path)
+        raise TableRefusedError("the connection was reset")
+
+    with pytest.raises(CommitUnsettledError, match=r"'flight-delay': cannot be opened \(.+\)\. "):
+        world.commit(commit)
+
+
+def test_what_nobody_wants_is_not_committed(world: World) -> None:
+    def write(table: Table, marks: Sequence[Mark]) -> int:
+        raise AssertionError("nothing is wanted")
+
+    assert commit_once(place_of(world.home, world.job), lambda _: [], write) is None
+    assert lake.open_table(world.path).version() == 0
+
+
 def test_rows_of_another_run_under_the_same_epoch_are_not_taken_for_ours(world: World) -> None:
-    table = lake.ensure_table(world.path, world.job.schema, ["variant", "flight_date"])
-    assert find_commit(table, transaction_name("production", DAY), world.run) is None
+    table = place_of(world.home, world.job).ensure()
+    mark = mark_of(world.run)
+    assert find_commit(table, mark) is None
     world.write(table, world.run, 5)
-    table, identity = lake.open_table(world.path), transaction_name("production", DAY)
-    other = Run(id="20130114-000000000000", epoch=1)
-    assert find_commit(table, identity, other) is None
-    assert find_commit(table, identity, world.run) == 1
+    table = lake.open_table(world.path)
+    assert find_commit(table, replace(mark, writer="20130114-000000000000")) is None
+    assert find_commit(table, mark) == 1
