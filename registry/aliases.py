@@ -29,6 +29,12 @@ def get_alias(session: Session, model_id: int, name: str) -> Alias | None:
     return session.get(Alias, (model_id, name))
 
 
+def aliased_version(session: Session, model_id: int, name: str) -> ModelVersion | None:
+    """Return the version the alias points at, or None where it was never set; reads only."""
+    alias = get_alias(session, model_id, name)
+    return session.get(ModelVersion, alias.version_id) if alias else None
+
+
 def aliases_of(session: Session, version: ModelVersion) -> list[str]:
     """Return the names of the aliases that point at ``version``; reads only."""
     query = select(Alias.name).where(Alias.version_id == version.id).order_by(Alias.name)

@@ -96,9 +96,28 @@ def source_token(session: Session, partition: Ingest) -> str:
     return str(rows[-1].token)
 
 
-def last_day(session: Session, dataset: str, until: date) -> date | None:
+def files_digest_of(
+    session: Session, dataset: str, day: date, partition_digest: str, table_version: int
+) -> str | None:
+    """Return the digest over the data files of one ingest of ``day``; reads only.
+
+    None where there was no such ingest here, or its files were not hashed.
+    """
+    return session.scalar(
+        select(Ingest.files_digest).where(
+            Ingest.dataset == dataset,
+            Ingest.date == day,
+            Ingest.partition_digest == partition_digest,
+            Ingest.table_version == table_version,
+        )
+    )
+
+
+def last_day(session: Session, dataset: str, until: date | None = None) -> date | None:
     """Return the last ingested day of ``dataset`` up to ``until``, or None; reads only."""
-    query = select(func.max(Ingest.date)).where(Ingest.dataset == dataset, Ingest.date <= until)
+    query = select(func.max(Ingest.date)).where(Ingest.dataset == dataset)
+    if until is not None:
+        query = query.where(Ingest.date <= until)
     return session.scalar(query)
 
 

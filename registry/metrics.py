@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import Date, Float, ForeignKey, String, UniqueConstraint, select
+from sqlalchemy import Date, Float, ForeignKey, String, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base, UtcDateTime, now
@@ -61,3 +61,47 @@ def list_metrics(session: Session, version: ModelVersion, *kinds: str) -> list[M
         for metric in session.scalars(query)
     }
     return sorted(last.values(), key=lambda metric: (metric.start, metric.kind, metric.name))
+
+
+def is_judged(session: Session, version_id: int, day: date, basis: str) -> bool:
+    """Tell whether ``day`` has a realized metric of the version from ``basis``; reads only."""
+    query = select(Metric.id).where(
+        Metric.version_id == version_id,
+        Metric.kind == "realized",
+        Metric.start == day,
+        Metric.basis == basis,
+    )
+    return session.scalars(query.limit(1)).first() is not None
+
+
+def count_judgements(session: Session, version: ModelVersion, variant: str, day: date) -> int:
+    """Return from how many bases ``day`` of a variant has realized metrics; reads only."""
+    query = select(func.count(Metric.basis.distinct())).where(
+        Metric.version_id == version.id,
+        Metric.kind == "realized",
+        Metric.variant == variant,
+        Metric.start == day,
+    )
+    return session.scalar(query) or 0
+
+
+def last_values(
+    session: Session, model_id: int, kind: str, name: str, span: tuple[date, date]
+) -> dict[date, float]:
+    """Return the value recorded last for each day, by whichever version; reads only.
+
+    Args:
+        session: any session.
+        model_id: whose.
+        kind: of the metric.
+        name: of the metric.
+        span: the first and the last day, included.
+    """
+    query = (
+        select(Metric.start, Metric.value)
+        .join(ModelVersion, ModelVersion.id == Metric.version_id)
+        .where(ModelVersion.model_id == model_id, Metric.kind == kind)
+        .where(Metric.name == name, Metric.start >= span[0], Metric.start <= span[1])
+        .order_by(Metric.id)
+    )
+    return dict(session.execute(query).tuples().all())

@@ -6,13 +6,27 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Date, Float, ForeignKey, Index, String, Text, func, or_, select, update
+from sqlalchemy import (
+    Date,
+    Float,
+    ForeignKey,
+    Function,
+    Index,
+    Select,
+    String,
+    Text,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from registry.base import Base, UtcDateTime, now
 from registry.canonical import canonical_json, digest_json
 from registry.errors import UnknownRunError
 from registry.events import append_event, list_events
+from registry.ingests import Ingest
 from registry.versions import ModelVersion, standing_of
 
 PRODUCTION = "production"
@@ -334,15 +348,39 @@ def visible_runs(
     return {run.date: run for run in rows}
 
 
-def last_shown_day(session: Session, model_id: int) -> date | None:
-    """Return the last day of which readers see production's predictions; reads only."""
+def first_shown_day(session: Session, model_id: int, until: date) -> date | None:
+    """Return the first day up to ``until`` whose production readers see; reads only."""
+    return session.scalar(_shown(func.min(ScoredPartition.date), model_id, until))
+
+
+def last_shown_day(session: Session, model_id: int, until: date | None = None) -> date | None:
+    """Return the last day of which readers see production's predictions; reads only.
+
+    Args:
+        session: any session.
+        model_id: whose predictions.
+        until: the last day that counts; None: each does.
+    """
+    return session.scalar(_shown(func.max(ScoredPartition.date), model_id, until))
+
+
+def last_known_day(session: Session, model_id: int, actuals: str, until: date) -> date | None:
+    """Return the last shown day of production that has rows in dataset ``actuals``; reads only."""
     return session.scalar(
-        select(func.max(ScoredPartition.date)).where(
-            ScoredPartition.model_id == model_id,
-            ScoredPartition.variant == PRODUCTION,
-            ScoredPartition.visible_run.is_not(None),
-        )
+        _shown(func.max(ScoredPartition.date), model_id, until)
+        .join(Ingest, Ingest.date == ScoredPartition.date)
+        .where(Ingest.dataset == actuals, Ingest.accepted > 0)
     )
+
+
+def _shown(what: Function[date], model_id: int, until: date | None) -> Select[tuple[date]]:
+    """Return a query of the days that readers of production see, by whichever version."""
+    query = select(what).where(
+        ScoredPartition.model_id == model_id,
+        ScoredPartition.variant == PRODUCTION,
+        ScoredPartition.visible_run.is_not(None),
+    )
+    return query if until is None else query.where(ScoredPartition.date <= until)
 
 
 def shown_variants(session: Session, model_id: int) -> list[str]:
@@ -404,6 +442,51 @@ def list_runs(session: Session, version: ModelVersion) -> list[tuple[Run, RunOut
         .order_by(Run.started_at)
     )
     return [(run, outcome) for run, outcome in rows]
+
+
+def first_run_day(session: Session, model_id: int, after: date, until: date) -> date | None:
+    """Return the first day after ``after`` and up to ``until`` that has a run; reads only."""
+    query = select(func.min(Run.date)).where(Run.model_id == model_id)
+    return session.scalar(query.where(Run.date > after, Run.date <= until))
+
+
+def list_runs_of_days(
+    session: Session, model_id: int, start: date, end: date
+) -> list[tuple[Run, RunOutcome | None, ModelVersion]]:
+    """Return a model's runs of the days from ``start`` to ``end`` as they began; reads only.
+
+    Each with its outcome, and its version: of a split the champion.
+    """
+    query = (
+        select(Run, RunOutcome, ModelVersion)
+        .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
+        .join(ModelVersion, ModelVersion.id == Run.version_id)
+        .where(Run.model_id == model_id, Run.date >= start, Run.date <= end)
+        .order_by(Run.started_at, Run.id)
+    )
+    return [(run, outcome, version) for run, outcome, version in session.execute(query)]
+
+
+def committed_rows(
+    session: Session, model_id: int, day: date, table_version: int
+) -> tuple[str, int] | None:
+    """Return which run of production made a version of the predictions table; reads only.
+
+    With its number of rows; None where no run of ``day`` did.
+    """
+    query = (
+        select(Run.id, RunOutcome.rows)
+        .join(RunOutcome, RunOutcome.run_id == Run.id)
+        .where(Run.model_id == model_id, Run.date == day)
+        .where(Run.variant == PRODUCTION, RunOutcome.table_version == table_version)
+    )
+    found = session.execute(query).first()
+    return (found.id, found.rows) if found is not None else None
+
+
+def is_run(session: Session, run_id: str) -> bool:
+    """Tell whether there is a run called ``run_id``; reads only."""
+    return session.get(Run, run_id) is not None
 
 
 def get_run(session: Session, run_id: str) -> Run:

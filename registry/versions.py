@@ -216,6 +216,11 @@ def get_version(session: Session, name: str, number: str) -> ModelVersion:
     raise UnknownVersionError(name, number, [version.number for version in versions])
 
 
+def version_by_id(session: Session, version_id: int) -> ModelVersion:
+    """Return the version that a row names by its id; reads only."""
+    return session.get_one(ModelVersion, version_id)
+
+
 def model_of(session: Session, version: ModelVersion) -> RegisteredModel:
     """Return the model that ``version`` belongs to; reads only."""
     return session.get_one(RegisteredModel, version.model_id)

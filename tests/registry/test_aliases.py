@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from registry.aliases import (
+    aliased_version,
     aliases_of,
     drop_alias,
     get_alias,
@@ -24,6 +25,7 @@ from tests.registry.world import World
 def test_an_alias_that_was_never_set_is_none(session: Session, world: World) -> None:
     version = world.enter(session)
     assert get_alias(session, version.model_id, "challenger") is None
+    assert aliased_version(session, version.model_id, "challenger") is None
     assert aliases_of(session, version) == []
 
 
@@ -34,6 +36,7 @@ def test_an_alias_points_where_it_was_moved_last(session: Session, world: World)
     move_alias(session, event, "canary", second, first.id)
     session.expire_all()
     assert (aliases_of(session, first), aliases_of(session, second)) == ([], ["canary"])
+    assert aliased_version(session, first.model_id, "canary") is second
 
 
 def test_an_alias_that_moved_meanwhile_is_a_conflict(session: Session, world: World) -> None:

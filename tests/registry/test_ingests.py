@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from registry.errors import UnknownPartitionError
 from registry.ingests import (
     Ingest,
+    files_digest_of,
     find_partition,
     get_partition,
     last_day,
@@ -19,7 +20,13 @@ from registry.ingests import (
 )
 
 
-def ingest(session: Session, day: int, dataset: str = "flights", accepted: int = 90) -> Ingest:
+def ingest(
+    session: Session,
+    day: int,
+    dataset: str = "flights",
+    accepted: int = 90,
+    files_digest: str | None = None,
+) -> Ingest:
     return record_ingest(
         session,
         Ingest(
@@ -27,6 +34,7 @@ def ingest(session: Session, day: int, dataset: str = "flights", accepted: int =
             date=date(2013, 1, day),
             token="a" * 64,
             partition_digest="b" * 64,
+            files_digest=files_digest,
             table_version=day,
             accepted=accepted,
             quarantined=10,
@@ -113,3 +121,12 @@ def test_the_last_day_is_the_latest_one_and_not_the_last_one_ingested(session: S
         record_ingest(session, row)
     assert last_day(session, "flights", date(2013, 12, 31)) == date(2013, 1, 3)
     assert last_day(session, "flights", date(2013, 1, 2)) == date(2013, 1, 1)
+
+
+def test_the_digest_of_an_ingest_s_files_is_found_by_all_that_names_it(session: Session) -> None:
+    hashed, unhashed = ingest(session, 1, files_digest="f" * 64), ingest(session, 2)
+
+    def digest(of: Ingest, table_version: int) -> str | None:
+        return files_digest_of(session, "flights", of.date, of.partition_digest, table_version)
+
+    assert [digest(hashed, 1), digest(hashed, 2), digest(unhashed, 2)] == ["f" * 64, None, None]

@@ -4,7 +4,14 @@ from datetime import date
 
 from sqlalchemy.orm import Session
 
-from registry.metrics import Metric, list_metrics, record_metric
+from registry.metrics import (
+    Metric,
+    count_judgements,
+    is_judged,
+    last_values,
+    list_metrics,
+    record_metric,
+)
 from registry.versions import ModelVersion
 from tests.registry.world import World
 
@@ -49,3 +56,33 @@ def test_metrics_belong_to_one_version(session: Session, world: World) -> None:
     first, second = world.enter(session, "first"), world.enter(session, "second")
     record_metric(session, metric(first, 0.75))
     assert list_metrics(session, second) == []
+
+
+def test_a_day_is_judged_on_each_basis_once(session: Session, world: World) -> None:
+    version, day = world.enter(session), date(2013, 1, 1)
+    for basis in ("a", "b", "b"):
+        record_metric(session, metric(version, 0.75, basis))
+    found = [is_judged(session, version.id, day, basis * 64) for basis in "abc"]
+    assert found == [True, True, False]
+    assert not is_judged(session, version.id, date(2013, 1, 2), "a" * 64)
+    assert count_judgements(session, version, "production", day) == 2
+    assert count_judgements(session, version, "shadow/1.0.0", day) == 0
+
+
+def test_the_last_value_of_each_day_counts_whichever_version_it_is_of(
+    session: Session, world: World
+) -> None:
+    first, second = world.enter(session, "first"), world.enter(session, "second")
+    other = world.enter(session, name="seat-demand")
+    for version, value, day in (
+        (first, 0.5, 1),
+        (first, 0.6, 2),
+        (second, 0.7, 2),
+        (other, 0.8, 2),
+    ):
+        record_metric(session, metric(version, value, day=day))
+    record_metric(session, metric(first, 0.9, day=4))
+    span = (date(2013, 1, 1), date(2013, 1, 3))
+    found = last_values(session, first.model_id, "realized", "roc_auc", span)
+    assert found == {date(2013, 1, 1): 0.5, date(2013, 1, 2): 0.7}
+    assert last_values(session, first.model_id, "drift", "roc_auc", span) == {}

@@ -9,19 +9,27 @@ from sqlalchemy.orm import Session
 
 from registry.errors import UnknownRunError
 from registry.events import list_events
+from registry.ingests import Ingest, record_ingest
 from registry.runs import (
     Claim,
     Ending,
     InputRead,
     Run,
     claim_partition,
+    committed_rows,
     describe_split,
     end_run,
+    first_run_day,
+    first_shown_day,
     get_run,
     holds_claim,
     inputs_of,
+    is_run,
+    last_known_day,
     last_outcomes,
+    last_shown_day,
     list_runs,
+    list_runs_of_days,
     outcome_of,
     record_teardown,
     teardown_of,
@@ -29,6 +37,7 @@ from registry.runs import (
     versions_of,
     visible_runs,
 )
+from registry.versions import ModelVersion
 from tests.registry.world import World
 
 DAY = date(2013, 1, 1)
@@ -260,3 +269,79 @@ def test_a_dead_run_whose_rows_were_committed_leaves_no_run_to_be_shown(
     assert list_events(session, good.model_id)[-1].facts()["committed"] is True
     end_run(session, later, Ending("succeeded", 842, table_version=3))
     assert visible(session, good) is later
+
+
+def show(session: Session, version: ModelVersion, claim: Claim, *days: int) -> list[Run]:
+    runs = [
+        claim_partition(session, version, replace(claim, date=date(2013, 1, day))) for day in days
+    ]
+    for run in runs:
+        end_run(session, run, Ending("succeeded", 842, table_version=run.date.day + 10))
+    return runs
+
+
+def test_days_after_the_last_one_asked_for_are_not_shown_yet(
+    session: Session, world: World
+) -> None:
+    version = world.enter(session)
+    show(session, version, world.claim, 2, 3, 5)
+    claim_partition(session, version, replace(world.claim, date=date(2013, 1, 7)))
+    assert last_shown_day(session, version.model_id) == date(2013, 1, 5)
+    days = [date(2013, 1, day) for day in (1, 2, 4, 9)]
+    last = [last_shown_day(session, version.model_id, day) for day in days]
+    assert last == [None, date(2013, 1, 2), date(2013, 1, 3), date(2013, 1, 5)]
+    first = [first_shown_day(session, version.model_id, day) for day in days]
+    assert first == [None, *[date(2013, 1, 2)] * 3]
+
+
+def test_a_shown_day_is_known_once_rows_of_its_actuals_came(session: Session, world: World) -> None:
+    version = world.enter(session)
+    show(session, version, world.claim, 1, 2, 3)
+    for day, accepted in ((1, 90), (2, 90), (3, 0), (4, 90)):
+        ingest = Ingest(
+            dataset="arrivals",
+            date=date(2013, 1, day),
+            token="a" * 64,
+            partition_digest="b" * 64,
+            table_version=day,
+            accepted=accepted,
+            quarantined=0,
+        )
+        record_ingest(session, ingest)
+    for until, known in ((9, 2), (1, 1)):
+        found = last_known_day(session, version.model_id, "arrivals", date(2013, 1, until))
+        assert found == date(2013, 1, known)
+    assert last_known_day(session, version.model_id, "flights", date(2013, 1, 9)) is None
+
+
+def test_runs_of_some_days_come_as_they_began_with_outcome_and_version(
+    session: Session, world: World
+) -> None:
+    version, other = world.enter(session), world.enter(session, name="seat-demand")
+    second, third = show(session, version, world.claim, 3, 2)
+    show(session, version, world.claim, 1, 4)
+    show(session, other, world.claim, 2)
+    waiting = claim_partition(session, version, replace(world.claim, date=date(2013, 1, 2)))
+    found = list_runs_of_days(session, version.model_id, date(2013, 1, 2), date(2013, 1, 3))
+    assert {run.id for run, _, _ in found} == {second.id, third.id, waiting.id}
+    assert [run.started_at for run, _, _ in found] == sorted(run.started_at for run, _, _ in found)
+    states = {run.id: outcome.state if outcome else None for run, outcome, _ in found}
+    assert (states[second.id], states[waiting.id]) == ("succeeded", None)
+    assert {of.id for _, _, of in found} == {version.id}
+
+
+def test_the_first_day_with_a_run_is_looked_for_after_a_day(session: Session, world: World) -> None:
+    version = world.enter(session)
+    show(session, version, world.claim, 2, 4)
+    for after, until, first in ((1, 9, 2), (2, 9, 4), (2, 3, None)):
+        found = first_run_day(session, version.model_id, date(2013, 1, after), date(2013, 1, until))
+        assert found == (date(2013, 1, first) if first else None)
+
+
+def test_rows_of_a_commit_are_known_with_their_run(session: Session, world: World) -> None:
+    version = world.enter(session)
+    (run,) = show(session, version, world.claim, 1)
+    assert committed_rows(session, version.model_id, DAY, 11) == (run.id, 842)
+    assert committed_rows(session, version.model_id, DAY, 12) is None
+    assert committed_rows(session, version.model_id, date(2013, 1, 2), 11) is None
+    assert (is_run(session, run.id), is_run(session, "20130101-0")) == (True, False)
