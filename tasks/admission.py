@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
-from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.canonical import canonical_json
@@ -21,6 +20,7 @@ from registry.ingests import (
     span_of,
 )
 from registry.releases import record_release
+from registry.store import Session
 from tasks import lake
 from tasks.datasets import Dataset
 from tasks.errors import LakeError

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.approvals import live_approval
 from registry.errors import PolicyError
 from registry.policy import GATES
 from registry.serving import Waiting, list_waiting
+from registry.store import Session
 from registry.verifications import passed_verification
 from tasks.challenge import present_evaluation
 from tasks.gates import policy_of

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from registry import Registry
-from registry.aliases import CHAMPION, aliases_of, get_alias
+from registry.aliases import CHAMPION, aliased_version, aliases_of
 from registry.approvals import latest_decision
 from registry.errors import MissingBlobError
 from registry.events import first_broken_event, list_events
@@ -19,6 +17,7 @@ from registry.references import look_up
 from registry.reigns import Reign, reign_at, reigns
 from registry.runs import last_shown_day, list_runs, teardown_of
 from registry.statuses import last_move
+from registry.store import Session
 from registry.verifications import last_verification
 from registry.versions import (
     ModelVersion,
@@ -39,8 +38,7 @@ def describe_models(registry: Registry) -> list[dict[str, Any]]:
 
 def _describe_model(session: Session, model: RegisteredModel) -> dict[str, Any]:
     versions = list_versions(session, model.id)
-    alias = get_alias(session, model.id, CHAMPION)
-    reigning = session.get(ModelVersion, alias.version_id) if alias else None
+    reigning = aliased_version(session, model.id, CHAMPION)
     number = reigning.number if reigning else None
     scored = last_shown_day(session, model.id)
     return {

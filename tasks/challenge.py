@@ -6,13 +6,13 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.comparisons import last_comparison, record_comparison
 from registry.errors import VersionUnfitError
 from registry.resolution import serving_champion
 from registry.runs import InputRead
+from registry.store import Session
 from registry.versions import ModelVersion, model_of, status_of
 from tasks.bundle import Bundle, load_bundle, load_json
 from tasks.datasets import load_dataset

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.aliases import CHAMPION, get_alias
 from registry.canonical import digest_bytes
@@ -26,7 +24,8 @@ from registry.runs import (
     unsettled_runs,
     visible_runs,
 )
-from registry.versions import ModelVersion, standing_of
+from registry.store import Session
+from registry.versions import standing_of, version_by_id
 from tasks import lake
 from tasks.commit import mark_of
 from tasks.errors import OverwriteRefusedError, SupersededError
@@ -129,7 +128,7 @@ def _refuse_overwrite(session: Session, job: Job, day: date) -> None:
     shown = visible_runs(session, version.model_id, job.variant, day, day).get(day)
     present = get_alias(session, version.model_id, CHAMPION)
     if shown is not None and not may_replace(present, shown, version):
-        before = session.get_one(ModelVersion, shown.version_id).number
+        before = version_by_id(session, shown.version_id).number
         raise OverwriteRefusedError(job.bundle.spec.name, day.isoformat(), before, version.number)
 
 

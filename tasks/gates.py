@@ -6,8 +6,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.aliases import CHAMPION, get_alias
 from registry.approvals import Approval, Decision, decide, live_approval
@@ -29,8 +27,9 @@ from registry.splits import (
     stop_split,
 )
 from registry.statuses import Retired, retire
+from registry.store import Session
 from registry.vault import Vault
-from registry.versions import ModelVersion, get_version, status_of
+from registry.versions import ModelVersion, get_version, status_of, version_by_id
 from tasks.bundle import load_bundle, load_manifest
 from tasks.challenge import require_compared
 from tasks.home import Home
@@ -159,7 +158,7 @@ def roll_back(
     with home.open_registry() as registry:
         with registry.read() as session:
             alias = get_alias(session, get_model(session, name).id, CHAMPION)
-            present = session.get_one(ModelVersion, alias.version_id) if alias else None
+            present = version_by_id(session, alias.version_id) if alias else None
         policy = policy_of(home, registry, present) if present else home.load_policy()
         identity = _identify(registry, policy, by, presence)
         return _act(

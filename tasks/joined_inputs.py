@@ -6,23 +6,22 @@ from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from registry import Registry
-from registry.ingests import Ingest, list_partitions, span_of
+from registry.ingests import files_digest_of, list_partitions, span_of
 from registry.models import get_model
 from registry.runs import (
     PRODUCTION,
     InputRead,
     Run,
     RunInput,
-    RunOutcome,
+    committed_rows,
     inputs_of,
     outcome_of,
     versions_of,
     visible_runs,
 )
+from registry.store import Session
 from registry.versions import standing_of
 from tasks import lake
 from tasks.as_of import AsOf, Joined
@@ -189,13 +188,8 @@ def _read_day(
         yield from _read_predictions(registry, home, plan, read)
         return
     with registry.read() as session:
-        hashed = session.scalar(
-            select(Ingest.files_digest).where(
-                Ingest.dataset == read.dataset,
-                Ingest.date == read.date,
-                Ingest.partition_digest == read.partition_digest,
-                Ingest.table_version == read.table_version,
-            )
+        hashed = files_digest_of(
+            session, read.dataset, read.date, read.partition_digest, read.table_version
         )
     if hashed is not None:
         files = _files(home, plan, read)
@@ -213,19 +207,16 @@ def _read_predictions(
 ) -> Iterator[pa.RecordBatch]:
     """Yield one day of predictions, once it is known to be the work of the run on record."""
     with registry.read() as session:
-        found = session.execute(
-            select(Run.id, RunOutcome.rows)
-            .join(RunOutcome, RunOutcome.run_id == Run.id)
-            .where(Run.model_id == get_model(session, plan.model).id, Run.date == read.date)
-            .where(Run.variant == PRODUCTION, RunOutcome.table_version == read.table_version)
-        ).first()
+        model_id = get_model(session, plan.model).id
+        found = committed_rows(session, model_id, read.date, read.table_version)
     files = _files(home, plan, read)
     before = files.require(read.partition_digest)
     schema = plan.schema.append(pa.field("run_id", pa.string()))
     rows = pa.Table.from_batches(files.stream(schema, BATCH_ROWS, before), schema)
     made_by = pc.unique(rows["run_id"]).to_pylist()
-    if found is None or rows.num_rows != found.rows or made_by not in ([], [found.id]):
-        said = f"{found.rows} by run {found.id}" if found else "no run that made them"
+    run_id, count = found or ("", 0)
+    if found is None or rows.num_rows != count or made_by not in ([], [run_id]):
+        said = f"{count} by run {run_id}" if found else "no run that made them"
         raise LakeError(
             plan.input,
             f"{read.date} holds {rows.num_rows} rows, on record is {said}",

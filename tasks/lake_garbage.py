@@ -8,14 +8,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from deltalake.exceptions import DeltaError
-from sqlalchemy import select, union
-from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.ingests import list_partitions
-from registry.models import RegisteredModel
-from registry.runs import Run, RunInput, RunOutcome
-from registry.versions import TrainingPartition
+from registry.store import Session
+from registry.table_versions import dataset_table_versions, predictions_table_versions
 from tasks import lake
 from tasks.errors import LakeError
 from tasks.lake_handle import Table, in_short
@@ -77,36 +74,17 @@ def _used_versions(session: Session, place: str, table: Table) -> set[int]:
     """Return the versions of the table at ``place`` in the lake that something refers to."""
     kind, name, *rest = place.split("/")
     if kind == "predictions":
-        return _versions_of_runs(session, name)
+        return predictions_table_versions(session, name)
     if rest == ["quarantine"]:
         return set()
-    dataset = name
-    referred = union(
-        select(TrainingPartition.table_version).where(TrainingPartition.dataset == dataset),
-        select(Run.table_version).where(Run.dataset == dataset),
-        select(RunInput.table_version).where(RunInput.dataset == dataset),
-    )
     # A day's own file is in the newest version too, unless a process died between its commit and
     # its record: then the table shows other rows than those that count.
     lost = {
         partition.table_version
-        for partition in list_partitions(session, dataset)
+        for partition in list_partitions(session, name)
         if table.transaction_version(partition.date.isoformat()) != partition.table_version
     }
-    return lost | set(session.scalars(referred))
-
-
-def _versions_of_runs(session: Session, model: str) -> set[int]:
-    query = (
-        select(RunOutcome.table_version)
-        .join(Run, Run.id == RunOutcome.run_id)
-        .join(RegisteredModel, RegisteredModel.id == Run.model_id)
-        .where(RegisteredModel.name == model)
-    )
-    # Another model may have read them as a dataset of its own.
-    read = select(RunInput.table_version).where(RunInput.dataset == f"predictions/{model}")
-    versions: set[int | None] = {*session.scalars(query), *session.scalars(read)}
-    return {version for version in versions if version is not None}
+    return lost | dataset_table_versions(session, name)
 
 
 def _vacuum(

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from sqlalchemy.orm import Session
 
 from registry.ingests import get_partition
 from registry.models import get_model
 from registry.runs import PRODUCTION, Run, RunOutcome, get_run, last_outcomes, unsettled_runs
-from registry.versions import ModelVersion
+from registry.store import Session
+from registry.versions import version_by_id
 from tasks import lake
 from tasks.commit import mark_of
 from tasks.home import Home
@@ -55,7 +55,7 @@ def find_ended(home: Home, model: str, days: Sequence[date], since: datetime) ->
 def _describe(
     session: Session, table: Table | None, run: Run, outcome: RunOutcome | None
 ) -> DayScored | None:
-    number = session.get_one(ModelVersion, run.version_id).number
+    number = version_by_id(session, run.version_id).number
     if outcome is not None:
         return DayScored(run.date, outcome.state, number, run.id, outcome.rows, outcome.reason)
     if table is None or find_commit(table, mark_of(run)) is None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.errors import UnknownRunError
 from registry.lineage import (
@@ -20,7 +18,8 @@ from registry.lineage import (
 )
 from registry.models import RegisteredModel, get_model, list_models
 from registry.references import look_up, split_reference
-from registry.runs import PRODUCTION, Run, get_run, last_outcomes, visible_runs
+from registry.runs import PRODUCTION, Run, get_run, is_run, last_outcomes, visible_runs
+from registry.store import Session
 from registry.versions import list_versions
 from tasks.errors import NothingToDoError
 from tasks.home import Home
@@ -88,7 +87,7 @@ def _classify(registry: Registry, text: str) -> tuple[str, str, str | None]:
     name, reference = split_reference(rest if said else text)
     with registry.read() as session:
         known = [model.name for model in list_models(session)]
-        run = said is None and session.get(Run, text) is not None
+        run = said is None and is_run(session, text)
         dataset = is_dataset(session, name)
     if run:
         return "run", text, None

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.base import now
 from registry.canonical import digest_json
@@ -22,6 +20,7 @@ from registry.metrics import Metric, record_metric
 from registry.models import get_model
 from registry.reigns import reigns
 from registry.runs import PRODUCTION, last_outcomes, outcome_of, visible_runs
+from registry.store import Session
 from registry.versions import ModelVersion, get_version
 from tasks.errors import LabError
 from tasks.schedules import Schedule, read_schedule

@@ -7,15 +7,14 @@ from math import isfinite
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.canonical import digest_json
 from registry.events import append_event, list_events
 from registry.ingests import Ingest, find_partition
-from registry.metrics import Metric, record_metric
+from registry.metrics import Metric, count_judgements, is_judged, record_metric
 from registry.runs import Run
+from registry.store import Session
 from registry.versions import ModelVersion, get_version
 from tasks.actuals import PREDICTED, Matched, match_actuals
 from tasks.datasets import Dataset
@@ -88,13 +87,7 @@ def unjudged(registry: Registry, actuals: Dataset, runs: Iterable[Run]) -> list[
             partition = find_partition(session, actuals.name, run.date)
             if partition is None:
                 continue
-            judged = select(Metric.id).where(
-                Metric.version_id == run.version_id,
-                Metric.kind == "realized",
-                Metric.start == run.date,
-                Metric.basis == basis_of(run, partition),
-            )
-            if session.scalars(judged.limit(1)).first() is None:
+            if not is_judged(session, run.version_id, run.date, basis_of(run, partition)):
                 found.append(run)
     return found
 
@@ -177,7 +170,7 @@ def _realize(
         alerted = bool(missing) and record_missing(
             session, version, run.date, run.variant, basis, missing
         )
-        times = _count_times(session, version, run)
+        times = count_judgements(session, version, run.variant, run.date)
     return DayRealized(**facts, alerted=alerted, times=times)
 
 
@@ -223,13 +216,3 @@ def _record(session: Session, version: ModelVersion, day: DayRealized, basis: st
             basis=basis,
         )
         record_metric(session, metric)
-
-
-def _count_times(session: Session, version: ModelVersion, run: Run) -> int:
-    query = select(func.count(Metric.basis.distinct())).where(
-        Metric.version_id == version.id,
-        Metric.kind == "realized",
-        Metric.variant == run.variant,
-        Metric.start == run.date,
-    )
-    return session.scalar(query) or 0

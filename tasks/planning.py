@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.aliases import CHAMPION, Alias, get_alias
 from registry.base import now
@@ -25,7 +23,8 @@ from registry.runs import (
     versions_of,
     visible_runs,
 )
-from registry.versions import ModelVersion, learned_from
+from registry.store import Session
+from registry.versions import ModelVersion, learned_from, version_by_id
 from tasks.errors import InputRefusedError, NothingToDoError
 from tasks.join_plan import JoinPlan, plans_of
 from tasks.joined_inputs import pick_inputs, say_changes
@@ -144,7 +143,7 @@ class _Planner:
         run = self.shown.get(day)
         if run is None or self.replacing or may_replace(self.present, run, version):
             return ""
-        before = self.session.get_one(ModelVersion, run.version_id).number
+        before = version_by_id(self.session, run.version_id).number
         return f"shows {before}, and {version.number} is not champion now (--reason TEXT)"
 
     def _days_learned(self, version: ModelVersion) -> set[date]:

@@ -23,7 +23,7 @@ from registry.runs import (
     versions_of,
     visible_runs,
 )
-from registry.versions import ModelVersion, model_of, standing_of
+from registry.versions import ModelVersion, model_of, standing_of, version_by_id
 from tasks import lake
 from tasks.buckets import bucket_of
 from tasks.bundle import Bundle
@@ -101,7 +101,7 @@ def find_replayable(registry: Registry, run_id: str) -> Replayable:
     with registry.read() as session:
         run = get_run(session, run_id)
         outcome = outcome_of(session, run)
-        version = session.get_one(ModelVersion, run.version_id)
+        version = version_by_id(session, run.version_id)
         name = model_of(session, version).name
         revoked = [v for v in versions_of(session, run) if standing_of(session, v) == "revoked"]
         shown = visible_runs(session, run.model_id, run.variant, run.date, run.date)

@@ -5,18 +5,16 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.aliases import aliases_of
 from registry.base import now
 from registry.events import list_events
-from registry.ingests import Ingest
+from registry.ingests import last_day
 from registry.metrics import list_metrics
 from registry.models import RegisteredModel, get_model
 from registry.resolution import serving_champion
-from registry.runs import Run, last_shown_day
+from registry.runs import first_run_day, last_shown_day
+from registry.store import Session
 from registry.versions import ModelVersion, list_versions, status_of
 from tasks.awaiting import list_awaited
 from tasks.bundle import Bundle, load_bundle
@@ -139,12 +137,10 @@ def gather_report(
 def _find_span(
     session: Session, model: RegisteredModel, dataset: str, start: date | None, end: date | None
 ) -> tuple[date, date]:
-    ingested = select(func.max(Ingest.date)).where(Ingest.dataset == dataset)
-    last = end or last_shown_day(session, model.id) or session.scalar(ingested) or now().date()
+    last = end or last_shown_day(session, model.id) or last_day(session, dataset) or now().date()
     first = start
     if first is None:
-        runs = select(func.min(Run.date)).where(Run.model_id == model.id)
-        begun = session.scalar(runs.where(Run.date > last - YEAR, Run.date <= last))
+        begun = first_run_day(session, model.id, last - YEAR, last)
         first = begun or last - YEAR + timedelta(days=1)
     if first > last:
         problem = f"its first day, {first}, is after its last, {last}"

@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from registry.models import RegisteredModel
-from registry.runs import Run, RunOutcome
+from registry.runs import Run, RunOutcome, list_runs_of_days
+from registry.store import Session
 from registry.usage import RunUsage
 from registry.versions import ModelVersion
 from tasks.costs import Cost, add_up
@@ -90,7 +88,7 @@ def gather_operations(
         prices: of the home; None where there are none.
         schedule: in words.
     """
-    rows = _list_runs(session, model.id, span)
+    rows = list_runs_of_days(session, model.id, *span)
     runs = _describe_runs(rows)
     account = None
     if prices is not None:
@@ -108,17 +106,6 @@ def gather_operations(
 
 
 Row = tuple[Run, RunOutcome | None, ModelVersion]
-
-
-def _list_runs(session: Session, model_id: int, span: tuple[date, date]) -> list[Row]:
-    query = (
-        select(Run, RunOutcome, ModelVersion)
-        .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
-        .join(ModelVersion, ModelVersion.id == Run.version_id)
-        .where(Run.model_id == model_id, Run.date >= span[0], Run.date <= span[1])
-        .order_by(Run.started_at, Run.id)
-    )
-    return [(run, outcome, version) for run, outcome, version in session.execute(query)]
 
 
 def _describe_runs(rows: Iterable[Row]) -> list[RunFacts]:

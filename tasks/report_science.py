@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy.orm import Session
-
 from registry.events import list_events
 from registry.metrics import Metric, list_metrics
 from registry.runs import PRODUCTION
+from registry.store import Session
 from registry.versions import ModelVersion
 from tasks.evaluation import HIGHER_IS_BETTER
 from tasks.intervals import MIN_ROWS, Z

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from registry.ingests import list_partitions
-from registry.metrics import Metric
-from registry.runs import PRODUCTION, RunOutcome, visible_runs
-from registry.versions import ModelVersion
+from registry.metrics import last_values
+from registry.runs import PRODUCTION, outcome_of, visible_runs
+from registry.store import Session
 from tasks.nights import MARGIN
 
 
@@ -58,7 +55,7 @@ def list_volume(
         facts = {"actuals": partition.accepted, "actuals_quarantined": partition.quarantined}
         days[partition.date] |= facts
     for day, run in visible_runs(session, model_id, PRODUCTION, *span).items():
-        outcome = session.get(RunOutcome, run.id)
+        outcome = outcome_of(session, run)
         stale = day in held and held[day] != run.partition_digest
         days[day] |= {"predicted": outcome.rows if outcome else 0, "stale": stale}
     return [DayVolume(day, **days[day]) for day in sorted(days)]
@@ -66,12 +63,5 @@ def list_volume(
 
 def list_deliveries(session: Session, model_id: int, span: tuple[date, date]) -> list[Delivered]:
     """Return when each night of the days in ``span`` was there, as judged last; reads only."""
-    query = (
-        select(Metric.start, Metric.value)
-        .join(ModelVersion, ModelVersion.id == Metric.version_id)
-        .where(ModelVersion.model_id == model_id, Metric.kind == "delivery")
-        .where(Metric.name == MARGIN, Metric.start >= span[0], Metric.start <= span[1])
-        .order_by(Metric.id)
-    )
-    last = dict(session.execute(query).tuples().all())
+    last = last_values(session, model_id, "delivery", MARGIN, span)
     return [Delivered(day, last[day]) for day in sorted(last)]

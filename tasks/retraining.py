@@ -5,11 +5,10 @@ from datetime import date, timedelta
 from math import isfinite
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.canonical import digest_json
 from registry.events import Event, append_event, list_events
+from registry.store import Session
 from tasks.bundle import Bundle
 from tasks.errors import RetrainingRefusedError
 from tasks.home import Home

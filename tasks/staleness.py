@@ -3,13 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import date
 
-from sqlalchemy import Function, Select, func, select
-from sqlalchemy.orm import Session
-
 from registry import Registry
 from registry.events import append_event, list_events
-from registry.ingests import Ingest
-from registry.runs import PRODUCTION, ScoredPartition
+from registry.ingests import last_day
+from registry.runs import first_shown_day, last_known_day, last_shown_day
 from registry.versions import ModelVersion
 from tasks.bundle import Bundle
 
@@ -47,16 +44,13 @@ def list_stale(registry: Registry, bundle: Bundle, day: date) -> list[Stale]:
     learned = bundle.json("data.json")["train"]["days"]
     with registry.read() as session:
         last: dict[str, tuple[date | None, int]] = {
-            "no score": (
-                session.scalar(_shown(func.max(ScoredPartition.date), version, day)),
-                limits.no_score_days,
-            ),
-            "data late": (_last_ingested(session, bundle.spec.input, day), limits.data_late_days),
+            "no score": (last_shown_day(session, version.model_id, day), limits.no_score_days),
+            "data late": (last_day(session, bundle.spec.input, day), limits.data_late_days),
             "version old": (date.fromisoformat(learned[-1]), limits.version_old_days),
         }
         # Where none ever came, an outcome is waited for since the first day that was scored.
-        first = session.scalar(_shown(func.min(ScoredPartition.date), version, day))
-        known = _last_known(session, bundle, day) or first
+        first = first_shown_day(session, version.model_id, day)
+        known = last_known_day(session, version.model_id, bundle.spec.actuals, day) or first
     if known is not None:  # else there is nothing whose outcome could be known
         last["no actuals"] = (known, limits.no_actuals_days)
     found = []
@@ -66,30 +60,6 @@ def list_stale(registry: Registry, bundle: Bundle, day: date) -> list[Stale]:
             said = _say(kind, bundle, since, days, limit)
             found.append(Stale(kind, since, days, limit, said, False))
     return found
-
-
-def _shown(what: Function[date], version: ModelVersion, day: date) -> Select[tuple[date]]:
-    """Return a query of the days that readers of production see, by whichever version."""
-    return select(what).where(
-        ScoredPartition.model_id == version.model_id,
-        ScoredPartition.variant == PRODUCTION,
-        ScoredPartition.visible_run.is_not(None),
-        ScoredPartition.date <= day,
-    )
-
-
-def _last_known(session: Session, bundle: Bundle, day: date) -> date | None:
-    """Return the last scored day of production that has actuals, judged already or not."""
-    return session.scalar(
-        _shown(func.max(ScoredPartition.date), bundle.version, day)
-        .join(Ingest, Ingest.date == ScoredPartition.date)
-        .where(Ingest.dataset == bundle.spec.actuals, Ingest.accepted > 0)
-    )
-
-
-def _last_ingested(session: Session, dataset: str, day: date) -> date | None:
-    query = select(func.max(Ingest.date)).where(Ingest.dataset == dataset, Ingest.date <= day)
-    return session.scalar(query)
 
 
 def _say(kind: str, bundle: Bundle, since: date | None, days: int | None, limit: int) -> str:

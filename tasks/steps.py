@@ -8,7 +8,6 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.aliases import set_challenger
@@ -23,8 +22,9 @@ from registry.reigns import Reign
 from registry.resolution import serving_champion
 from registry.runs import PRODUCTION, get_run
 from registry.statuses import deprecated_warning
+from registry.store import Session
 from registry.verifications import passed_verification
-from registry.versions import ModelVersion, get_version, list_versions, status_of
+from registry.versions import ModelVersion, get_version, list_versions, status_of, version_by_id
 from tasks.bundle import load_bundle
 from tasks.challenge import face_champion, require_compared
 from tasks.crews import PrefectCrew
@@ -398,7 +398,7 @@ def replay(home: Home, run_id: str) -> Replayed:
     """Score a run again from the record alone and compare; nothing is written."""
     with home.open_registry() as registry:
         with registry.read() as session:
-            version = session.get_one(ModelVersion, get_run(session, run_id).version_id)
+            version = version_by_id(session, get_run(session, run_id).version_id)
         bundle = load_bundle(registry, version)
         with about(model=bundle.spec.name, version=version.number, run=run_id):
             tier = tier_for(home, bundle.folder)

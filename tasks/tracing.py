@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.events import list_events
@@ -23,6 +22,7 @@ from registry.runs import (
     visible_runs,
 )
 from registry.splits import SET
+from registry.store import Session
 from registry.versions import ModelVersion, list_versions, status_of
 from tasks import lake
 from tasks.bundle import load_json, load_manifest

@@ -6,11 +6,11 @@ from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy.orm import Session
 
 from registry import Registry
 from registry.ingests import Ingest, list_partitions, span_of
 from registry.runs import InputRead
+from registry.store import Session
 from registry.versions import Learned
 from tasks import lake
 from tasks.datasets import Dataset, load_dataset
