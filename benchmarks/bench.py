@@ -112,7 +112,7 @@ def measure_backfill(home: Path) -> list[Row]:
         "import sys, time\n"
         "from datetime import date\n"
         "from tasks.home import find_home\n"
-        "from tasks.steps import make_plan, run_plan\n"
+        "from tasks.score_steps import make_plan, run_plan\n"
         "import os, pathlib\n"
         "home = find_home(os.environ, pathlib.Path.cwd())\n"
         "start, end = map(date.fromisoformat, sys.argv[1:])\n"

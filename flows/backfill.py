@@ -15,8 +15,8 @@ from flows.place import current_home
 from flows.score import emit_scored
 from flows.suspension import deployed_run
 from tasks.planning import PlannedDay
+from tasks.score_steps import make_plan, run_plan
 from tasks.scoring import DayScored
-from tasks.steps import make_plan, run_plan
 
 log = logging.getLogger("pilotline")
 

@@ -9,8 +9,8 @@ from flows.events import emit
 from flows.place import current_home
 from tasks.data_docs import describe_day, describe_refusal
 from tasks.errors import PartitionRefusedError
+from tasks.ingest_steps import ingest_range
 from tasks.ingestion import DayIngested
-from tasks.steps import ingest_range
 
 
 @flow(flow_run_name="ingest-{dataset}-{start}-{end}")

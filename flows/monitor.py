@@ -12,8 +12,8 @@ from flows.place import current_home
 from flows.report_artifacts import show_report
 from flows.suspension import deployed_run
 from tasks.errors import NothingToDoError
+from tasks.monitor_steps import check_staleness, monitor_days
 from tasks.monitoring import Watch
-from tasks.steps import check_staleness, monitor_days
 
 log = logging.getLogger("pilotline")
 

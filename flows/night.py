@@ -16,8 +16,8 @@ from flows.score import emit_scored
 from flows.suspension import deployed_run
 from tasks.night_steps import Fetched, fetch_nights, find_nights, judge_nights
 from tasks.nights import Delivery, Night, describe_deadline
+from tasks.score_steps import score_production
 from tasks.scoring import DayScored
-from tasks.steps import score_production
 
 WAITING = "waiting for data"
 

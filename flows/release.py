@@ -12,13 +12,9 @@ from flows.people_commands import deliver_due
 from flows.place import current_home
 from flows.suspension import deployed_run, end_run, forget_answers, pass_gate
 from registry.promotions import Wish
-from tasks.steps import (
-    Gate,
-    check_evaluation,
-    is_champion,
-    promote_version,
-    verify,
-)
+from tasks.gate_steps import check_evaluation, is_champion, promote_version
+from tasks.promoting import Gate
+from tasks.verify_steps import verify
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from prefect import flow
 
 from flows.place import current_home
+from tasks.explain_steps import replay as replay_step
 from tasks.replaying import Replayed
-from tasks.steps import replay as replay_step
 
 
 @flow(flow_run_name="replay-{run_id}")

@@ -13,7 +13,8 @@ from flows.place import current_home
 from flows.release import Released, release
 from flows.suspension import deployed_run, end_run
 from tasks.errors import RetrainingRefusedError
-from tasks.steps import ask_to_retrain, train_from_champion
+from tasks.monitor_steps import ask_to_retrain
+from tasks.train_steps import train_from_champion
 from tasks.training import Trained
 
 log = logging.getLogger("pilotline")

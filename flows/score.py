@@ -6,8 +6,8 @@ from prefect import flow
 
 from flows.events import emit
 from flows.place import current_home
+from tasks.score_steps import score_production, score_shadow
 from tasks.scoring import DayScored
-from tasks.steps import score_production, score_shadow
 
 
 @flow(flow_run_name="score-{model}-{day}")

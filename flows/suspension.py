@@ -32,9 +32,10 @@ from registry.statuses import last_move
 from registry.versions import get_version, status_of
 from tasks.challenge import DECIDABLE
 from tasks.errors import SettingsError
+from tasks.gate_steps import read_gate
 from tasks.gates import policy_of
 from tasks.home import Home
-from tasks.steps import Gate, read_gate
+from tasks.promoting import Gate
 
 PREFIX, ANSWER = "suspended-", "-response"  # how Prefect 3.8 names what a suspended run waits for
 

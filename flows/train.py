@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.events import emit
 from flows.place import current_home
-from tasks.steps import train_from_lab
+from tasks.train_steps import train_from_lab
 from tasks.training import Trained
 
 

@@ -3,8 +3,8 @@
 from prefect import flow
 
 from flows.place import current_home
-from tasks.steps import verify as verify_step
 from tasks.verification import Verified
+from tasks.verify_steps import verify as verify_step
 
 
 @flow(flow_run_name="verify-{model}-{version}")

@@ -15,15 +15,17 @@ from registry.metrics import Metric, record_metric
 from registry.runs import PRODUCTION, Run, outcome_of, shown_variants, visible_runs
 from registry.versions import ModelVersion
 from tasks import lake
-from tasks.datasets import Dataset, arrow_schema
+from tasks.datasets import Dataset, arrow_schema, load_dataset
 from tasks.drift import Judgement, judge_others, judge_window
 from tasks.errors import NothingToDoError
 from tasks.home import Home
-from tasks.job import Job
-from tasks.own_metrics import Judge
+from tasks.job import Job, load_champion, plan_job
+from tasks.logs import about
+from tasks.own_metrics import Judge, own_judge
 from tasks.performance import DayRealized, realize_days, record_missing, unjudged
 from tasks.profiles import Profile, decode_profile, merge_profiles, profile_rows
 from tasks.staleness import Stale
+from tasks.tiers import tier_for
 from tasks.versus import Comparison, compare_challengers
 
 DETECTED = "drift detected"
@@ -56,6 +58,23 @@ class Watch:
     learned: tuple[date, date]  # first and last day of the reference
     compared: list[Comparison] = field(default_factory=list)
     stale: list[Stale] = field(default_factory=list)  # what is too old, looked at beside all this
+
+
+def monitor_champion(registry: Registry, home: Home, name: str, day: date) -> Watch:
+    """Judge the champion of ``name`` up to ``day`` as its version and the lab say.
+
+    Raises:
+        UnknownModelError, NoChampionError, VersionUnfitError: none may run.
+        NothingToDoError: nothing is scored in the windows that end on ``day``.
+        LakeError: the actuals are damaged.
+    """
+    bundle = load_champion(registry, name)
+    job = plan_job(bundle, PRODUCTION, "monitor")
+    actuals = load_dataset(home.lab, bundle.spec.actuals)
+    inputs = load_dataset(home.lab, bundle.spec.input)
+    said = about(version=bundle.version.number)
+    with said, own_judge(registry, home, tier_for(home, bundle.folder), bundle) as judge:
+        return monitor_model(registry, home, job, actuals, inputs, day, judge)
 
 
 def monitor_model(

@@ -26,17 +26,19 @@ from registry.runs import (
 from registry.versions import ModelVersion, model_of, standing_of, version_by_id
 from tasks import lake
 from tasks.buckets import bucket_of
-from tasks.bundle import Bundle
+from tasks.bundle import Bundle, load_bundle
 from tasks.environments import built_environment
 from tasks.errors import LakeError, NothingToDoError
 from tasks.home import Home
 from tasks.job import Job, check_record, plan_again
 from tasks.joined_inputs import read_joined
+from tasks.logs import about
 from tasks.prediction_stream import read_input
 from tasks.predictions import predict_rows
 from tasks.process import Room
 from tasks.sandbox import Tier
 from tasks.scoring import check_interpreter
+from tasks.tiers import tier_for
 from tasks.wheelhouse import Wheelhouse
 
 THERE, MISSING = "a row", "no row"
@@ -120,6 +122,25 @@ def find_replayable(registry: Registry, run_id: str) -> Replayable:
         )
     visible = any(shown_run.id == run.id for shown_run in shown.values())
     return Replayable(run, version, outcome.table_version, visible, imported)
+
+
+def replay_on_record(
+    registry: Registry, home: Home, run_id: str, say: Callable[[str], None]
+) -> Replayed:
+    """Replay a run in the isolation that factory and model ask for; nothing is written.
+
+    Raises:
+        UnknownRunError, NothingToDoError, VersionUnfitError: it cannot be replayed.
+        MissingBlobError, DigestMismatchError: the version is damaged.
+        LakeError: a table, or the version of it that is needed, is gone or damaged.
+        IsolationError: this machine has less than they ask for.
+        EnvironmentBuildError: its environment cannot be built any more.
+    """
+    with registry.read() as session:
+        version = version_by_id(session, get_run(session, run_id).version_id)
+    bundle = load_bundle(registry, version)
+    with about(model=bundle.spec.name, version=version.number, run=run_id):
+        return replay_run(registry, home, tier_for(home, bundle.folder), run_id, say)
 
 
 def replay_run(

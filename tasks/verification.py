@@ -6,7 +6,8 @@ from typing import Any
 
 from registry import Registry
 from registry.canonical import canonical_json
-from registry.verifications import Verification, record_verification
+from registry.policy import Policy
+from registry.verifications import Verification, passed_verification, record_verification
 from registry.versions import ModelVersion, standing_of
 from tasks.budgets import Figures, check_budgets, measure_child
 from tasks.bundle import Bundle, load_bundle
@@ -18,6 +19,7 @@ from tasks.home import Home
 from tasks.process import Room
 from tasks.robustness import Tried, check_robustness, try_cases
 from tasks.sandbox import Tier
+from tasks.tiers import tier_for
 from tasks.wheelhouse import Wheelhouse
 
 
@@ -56,6 +58,38 @@ class Verified:
     platform: str
     cases: list[Tried] = field(default_factory=list)
     figures: Figures | None = None
+
+
+def verify_once(
+    registry: Registry,
+    home: Home,
+    policy: Policy,
+    version: ModelVersion,
+    say: Callable[[str], None],
+    *,
+    again: bool,
+) -> Verified:
+    """Verify ``version`` in the isolation it asks for, unless it passed here in enough of it.
+
+    Args:
+        registry: the registry.
+        home: the home.
+        policy: which isolation is enough.
+        version: what is verified.
+        say: told what is done.
+        again: whether it is verified in any case.
+
+    Raises:
+        IsolationError: this machine has less than is asked for.
+        EnvironmentBuildError: its environment cannot be built any more.
+    """
+    with registry.read() as session:
+        passed = passed_verification(session, version, platform())
+    if passed is not None and policy.takes_isolation(passed.isolation) and not again:
+        number, summary = version.number, passed.summary
+        return Verified(number, True, summary, [], passed.isolation, passed.platform)
+    tier = tier_for(home, load_bundle(registry, version).folder)
+    return verify_version(registry, home, tier, version, say)
 
 
 def verify_version(

@@ -13,12 +13,14 @@ from registry.comparisons import last_comparison
 from registry.errors import VersionUnfitError
 from registry.promotions import Wish
 from registry.versions import get_version
-from tasks import steps
 from tasks.bundle import load_json
 from tasks.challenge import face_champion, present_evaluation
+from tasks.gate_steps import check_evaluation, promote_version, read_gate
 from tasks.gates import record_decision, retire_version, roll_back
 from tasks.home import Home
 from tasks.sandbox import Tier
+from tasks.train_steps import train_from_champion, train_from_lab
+from tasks.verify_steps import verify
 from tests.tasks.conftest import copy_home, release
 
 MODEL, LAST = "flight-delay", date(2013, 1, 22)
@@ -30,8 +32,8 @@ Evaluate = Callable[[], Any]
 def prepared(factory: Home, tmp_path_factory: pytest.TempPathFactory, tier: Tier) -> Home:
     """Return a home whose 1.0.1 was compared with 1.0.0, before 1.0.2 became champion."""
     made = copy_home(factory, tmp_path_factory.mktemp("prepared") / "copy")
-    number = steps.train_from_champion.fn(made, MODEL, LAST).number
-    newer = steps.train_from_champion.fn(made, MODEL, LAST - timedelta(days=1)).number
+    number = train_from_champion.fn(made, MODEL, LAST).number
+    newer = train_from_champion.fn(made, MODEL, LAST - timedelta(days=1)).number
     release(made, tier, newer)
     assert (number, newer) == ("1.0.1", "1.0.2")
     return made
@@ -71,12 +73,12 @@ def test_a_comparison_with_a_former_champion_is_outdated_and_left_out(evaluate: 
 def test_the_champion_of_now_gets_the_metrics_that_a_training_of_the_same_days_gives_it(
     home: Home, registry: Registry, waiting: str, evaluate: Evaluate
 ) -> None:
-    assert steps.check_evaluation.fn(home, MODEL, waiting) == []
+    assert check_evaluation.fn(home, MODEL, waiting) == []
     found = evaluate()
     assert (found["outdated"], found["champion"]["version"]) == ("", "1.0.2")
     script = home.lab / "models" / MODEL / "model.py"
     script.write_text(script.read_text() + "\n# other bytes\n")
-    trained = steps.train_from_lab.fn(home, MODEL, LAST, None, "")
+    trained = train_from_lab.fn(home, MODEL, LAST, None, "")
     with registry.read() as session:
         version = get_version(session, MODEL, trained.number)
         own = load_json(registry, version, "evaluation.json")
@@ -119,37 +121,37 @@ def test_where_no_champion_is_left_nothing_is_compared(home: Home, evaluate: Eva
 
 def test_go_live_is_not_approved_before_the_comparison(home: Home, waiting: str) -> None:
     record_decision(home, MODEL, waiting, Decision("review", "approve", "reviewer@example.org", ""))
-    assert steps.verify.fn(home, MODEL, waiting).passed
+    assert verify.fn(home, MODEL, waiting).passed
     said = Decision("go-live", "approve", "operations@example.org", "seen")
     with pytest.raises(VersionUnfitError, match=f"{OUTDATED} 1.0.2. Run 'pilotline release"):
         record_decision(home, MODEL, waiting, said)
-    steps.check_evaluation.fn(home, MODEL, waiting)
+    check_evaluation.fn(home, MODEL, waiting)
     assert record_decision(home, MODEL, waiting, said).new
 
 
 def test_what_was_approved_before_the_champion_changed_is_asked_again(
     home: Home, waiting: str
 ) -> None:
-    steps.check_evaluation.fn(home, MODEL, waiting)
+    check_evaluation.fn(home, MODEL, waiting)
     approve = Decision("review", "approve", "reviewer@example.org", "")
     record_decision(home, MODEL, waiting, approve)
-    assert steps.verify.fn(home, MODEL, waiting).passed
+    assert verify.fn(home, MODEL, waiting).passed
     last = Decision("go-live", "approve", "operations@example.org", "seen")
     record_decision(home, MODEL, waiting, last)
-    newest = steps.train_from_champion.fn(home, MODEL, LAST - timedelta(days=2)).number
+    newest = train_from_champion.fn(home, MODEL, LAST - timedelta(days=2)).number
     for gate, person in (("review", "reviewer"), ("go-live", "operations")):
-        steps.verify.fn(home, MODEL, newest)
+        verify.fn(home, MODEL, newest)
         said = Decision(gate, "approve", f"{person}@example.org", "seen")
         record_decision(home, MODEL, newest, said)
-    steps.promote_version.fn(home, MODEL, newest, Wish())
+    promote_version.fn(home, MODEL, newest, Wish())
     with pytest.raises(VersionUnfitError, match=f"never compared with the champion {newest}"):
-        steps.promote_version.fn(home, MODEL, waiting, Wish())
-    steps.check_evaluation.fn(home, MODEL, waiting)
-    states = [steps.read_gate.fn(home, MODEL, waiting, g).state for g in ("review", "go-live")]
+        promote_version.fn(home, MODEL, waiting, Wish())
+    check_evaluation.fn(home, MODEL, waiting)
+    states = [read_gate.fn(home, MODEL, waiting, g).state for g in ("review", "go-live")]
     assert states == ["approved", "waiting"]
 
 
 def test_a_version_whose_rows_are_gone_cannot_be_compared(home: Home, waiting: str) -> None:
     (home.root / "lake").rename(home.root / "lake-gone")
     with pytest.raises(VersionUnfitError, match=r"cannot be compared .* 'pilotline train flight"):
-        steps.check_evaluation.fn(home, MODEL, waiting)
+        check_evaluation.fn(home, MODEL, waiting)

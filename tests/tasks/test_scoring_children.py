@@ -14,7 +14,7 @@ from registry import Registry
 from registry.runs import Run, unsettled_runs
 from tasks import lake
 from tasks.actuals import read_predictions
-from tasks.crews import PrefectCrew
+from tasks.crew_steps import PrefectCrew
 from tasks.environments import built_environment
 from tasks.home import Home
 from tasks.job import Job

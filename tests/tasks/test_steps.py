@@ -12,16 +12,21 @@ from registry.errors import AliasError, VersionUnfitError
 from registry.promotions import Wish
 from registry.verifications import Verification, passed_verification, record_verification
 from registry.versions import VersionStatus, get_version
-from tasks import steps
 from tasks.bundle import load_manifest
 from tasks.catalogue import describe_models
 from tasks.errors import IsolationError, NothingToDoError
+from tasks.explain_steps import replay
+from tasks.gate_steps import check_evaluation, is_champion, promote_version, read_gate
 from tasks.gates import record_decision, retire_version
 from tasks.home import Home
+from tasks.ingest_steps import ingest_range
 from tasks.ingestion import DayIngested
 from tasks.job import Job
 from tasks.sandbox import Tier
+from tasks.score_steps import make_plan, run_plan, score_production, score_shadow
+from tasks.train_steps import train_from_champion, train_from_lab
 from tasks.verification import platform
+from tasks.verify_steps import verify
 
 DAY, LAST = date(2013, 1, 14), date(2013, 1, 22)
 
@@ -29,33 +34,33 @@ DAY, LAST = date(2013, 1, 14), date(2013, 1, 22)
 def test_a_range_is_ingested_day_by_day_and_again_without_change(home: Home) -> None:
     told: list[DayIngested] = []
     last = DAY + timedelta(days=1)
-    done = steps.ingest_range.fn(home, "flights", DAY, last, told.append)
+    done = ingest_range.fn(home, "flights", DAY, last, told.append)
     assert told == done
     assert [(day.accepted, day.changed) for day in done] == [(100, False), (100, False)]
     with pytest.raises(NothingToDoError, match=r"2013-01-13 is before 2013-01-14\. Swap"):
-        steps.ingest_range.fn(home, "flights", DAY, DAY - timedelta(days=1), told.append)
+        ingest_range.fn(home, "flights", DAY, DAY - timedelta(days=1), told.append)
 
 
 def test_a_backfill_does_what_is_left_and_then_nothing(home: Home) -> None:
-    (night,) = steps.score_production.fn(home, "flight-delay", [DAY], "score")
-    plan = steps.make_plan.fn(home, "flight-delay", DAY, DAY + timedelta(days=2), "champion")
+    (night,) = score_production.fn(home, "flight-delay", [DAY], "score")
+    plan = make_plan.fn(home, "flight-delay", DAY, DAY + timedelta(days=2), "champion")
     assert [day.state for day in plan] == ["done", "missing", "missing"]
-    done = steps.run_plan.fn(home, "flight-delay", plan)
+    done = run_plan.fn(home, "flight-delay", plan)
     assert [day.date.day for day in done] == [15, 16]
-    after = steps.make_plan.fn(home, "flight-delay", DAY, DAY + timedelta(days=2), "champion")
+    after = make_plan.fn(home, "flight-delay", DAY, DAY + timedelta(days=2), "champion")
     assert {day.state for day in after} == {"done"}
-    (shadow,) = steps.score_shadow.fn(home, "flight-delay", DAY, "1.0.0")
+    (shadow,) = score_shadow.fn(home, "flight-delay", DAY, "1.0.0")
     assert (night.state, shadow.state) == ("succeeded", "succeeded")
 
 
 def test_gates_and_verification_are_read_from_the_record(home: Home) -> None:
-    gate = steps.read_gate.fn(home, "flight-delay", "1.0.0", "review")
+    gate = read_gate.fn(home, "flight-delay", "1.0.0", "review")
     assert (gate.state, gate.by) == ("waiting", "")  # its approval was used up by the promotion
-    verified = steps.verify.fn(home, "flight-delay", "1.0.0")
+    verified = verify.fn(home, "flight-delay", "1.0.0")
     assert (verified.passed, verified.checks) == (True, [])
-    assert steps.is_champion.fn(home, "flight-delay", "1.0.0")
-    assert steps.check_evaluation.fn(home, "flight-delay", "1.0.0") == []
-    assert steps.promote_version.fn(home, "flight-delay", "1.0.0", Wish()).number == "1.0.0"
+    assert is_champion.fn(home, "flight-delay", "1.0.0")
+    assert check_evaluation.fn(home, "flight-delay", "1.0.0") == []
+    assert promote_version.fn(home, "flight-delay", "1.0.0", Wish()).number == "1.0.0"
 
 
 def test_a_retraining_takes_the_champion_s_own_files_and_not_the_lab_s(
@@ -63,7 +68,7 @@ def test_a_retraining_takes_the_champion_s_own_files_and_not_the_lab_s(
 ) -> None:
     script = home.lab / "models" / "flight-delay" / "model.py"
     script.write_text(script.read_text() + "\n# changed since\n")
-    trained = steps.train_from_champion.fn(home, "flight-delay", LAST)
+    trained = train_from_champion.fn(home, "flight-delay", LAST)
     assert (trained.number, trained.new) == ("1.0.1", True)
     with registry.read() as session:
         version = get_version(session, "flight-delay", "1.0.1")
@@ -73,7 +78,7 @@ def test_a_retraining_takes_the_champion_s_own_files_and_not_the_lab_s(
         assert after.digests(role) == before.digests(role)
     assert trained.champion is not None
     assert trained.champion["version"] == "1.0.0"
-    again = steps.train_from_champion.fn(home, "flight-delay", LAST)
+    again = train_from_champion.fn(home, "flight-delay", LAST)
     assert (again.number, again.new) == ("1.0.1", False)
 
 
@@ -81,7 +86,7 @@ def test_a_deprecated_champion_scores_and_warns(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
     retire_version(home, "flight-delay", "1.0.0", "deprecated", "move off it", "operations")
-    (done,) = steps.score_production.fn(home, "flight-delay", [DAY], "score")
+    (done,) = score_production.fn(home, "flight-delay", [DAY], "score")
     assert done.state == "succeeded"
     assert "flight-delay 1.0.0 is deprecated; move off it." in caplog.messages
 
@@ -90,34 +95,34 @@ def test_a_model_whose_champion_is_revoked_is_trained_and_released_anew(
     home: Home, registry: Registry
 ) -> None:
     retire_version(home, "flight-delay", "1.0.0", "revoked", "wrong", "reviewer@example.org")
-    assert not steps.is_champion.fn(home, "flight-delay", "1.0.0")
+    assert not is_champion.fn(home, "flight-delay", "1.0.0")
     (listed,) = describe_models(registry)
     assert (listed["champion"], listed["champion_status"]) == ("1.0.0", "revoked")
     script = home.lab / "models" / "flight-delay" / "model.py"
     script.write_text(script.read_text() + "\n# mended\n")
-    trained = steps.train_from_lab.fn(home, "flight-delay", LAST, "1.0.0", "")
+    trained = train_from_lab.fn(home, "flight-delay", LAST, "1.0.0", "")
     assert (trained.new, trained.champion) == (True, None)
     for gate, person in (("review", "reviewer"), ("go-live", "operations")):
         if gate == "go-live":
-            assert steps.verify.fn(home, "flight-delay", trained.number).passed
+            assert verify.fn(home, "flight-delay", trained.number).passed
         said = Decision(gate, "approve", f"{person}@example.org", "read the evidence")
         record_decision(home, "flight-delay", trained.number, said)
-    steps.promote_version.fn(home, "flight-delay", trained.number, Wish())
-    (scored,) = steps.score_production.fn(home, "flight-delay", [DAY], "score")
+    promote_version.fn(home, "flight-delay", trained.number, Wish())
+    (scored,) = score_production.fn(home, "flight-delay", [DAY], "score")
     assert (scored.state, scored.number) == ("succeeded", trained.number)
 
 
 def test_a_revoked_version_stays_out_when_its_status_is_edited_back(
     home: Home, registry: Registry, job: Job
 ) -> None:
-    (done,) = steps.score_production.fn(home, "flight-delay", [DAY], "score")
+    (done,) = score_production.fn(home, "flight-delay", [DAY], "score")
     retire_version(home, "flight-delay", "1.0.0", "revoked", "wrong", "reviewer@example.org")
     with registry.write() as session:
         session.execute(update(VersionStatus).values(status="approved"))
     with pytest.raises(VersionUnfitError, match="is revoked"):
-        steps.score_shadow.fn(home, "flight-delay", DAY, "1.0.0")
+        score_shadow.fn(home, "flight-delay", DAY, "1.0.0")
     with pytest.raises(VersionUnfitError, match="is revoked"):
-        steps.replay.fn(home, done.run_id)
+        replay.fn(home, done.run_id)
     with registry.write() as session, pytest.raises(AliasError, match="is revoked"):
         set_alias(session, "candidate", job.bundle.version)
 
@@ -137,12 +142,12 @@ def test_a_verification_in_weaker_isolation_than_the_policy_asks_for_is_repeated
             isolation="C",
         )
         record_verification(session, version, weak)
-    assert steps.verify.fn(home, "flight-delay", "1.0.0").summary == "in the weaker one"
+    assert verify.fn(home, "flight-delay", "1.0.0").summary == "in the weaker one"
     home.policy_path.write_text(home.policy_path.read_text().replace('"C"', '"A"'))
     if tier.name == "C":
         with pytest.raises(IsolationError):
-            steps.verify.fn(home, "flight-delay", "1.0.0")
+            verify.fn(home, "flight-delay", "1.0.0")
         return
-    verified = steps.verify.fn(home, "flight-delay", "1.0.0")
+    verified = verify.fn(home, "flight-delay", "1.0.0")
     assert (verified.passed, verified.isolation) == (True, "A")
     assert verified.summary != "in the weaker one"

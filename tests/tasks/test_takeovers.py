@@ -5,11 +5,11 @@ from datetime import date
 
 from registry import Registry
 from registry.runs import PRODUCTION, unsettled_runs, visible_runs
-from tasks import steps
 from tasks.claims import claim_day
 from tasks.home import Home
 from tasks.job import Job
 from tasks.sandbox import Tier
+from tasks.score_steps import make_plan, run_plan, score_production
 from tasks.takeovers import list_left
 from tests.support.waiting import wait_until
 from tests.tasks.conftest import MODEL
@@ -21,7 +21,7 @@ def test_a_day_is_left_where_a_claim_came_to_nothing(
     home: Home, registry: Registry, job: Job, tier: Tier
 ) -> None:
     number = job.bundle.version.number
-    steps.score_production.fn(home, MODEL, [NEXT], "score")
+    score_production.fn(home, MODEL, [NEXT], "score")
     with registry.write() as session:
         claim_day(session, tier, job, DAY)  # by somebody who died at once
     days = [DAY, NEXT]
@@ -31,7 +31,7 @@ def test_a_day_is_left_where_a_claim_came_to_nothing(
 def test_a_backfill_finishes_what_somebody_took_over_and_left(
     home: Home, registry: Registry, job: Job, tier: Tier
 ) -> None:
-    plan = steps.make_plan.fn(home, MODEL, DAY, DAY, "champion")
+    plan = make_plan.fn(home, MODEL, DAY, DAY, "champion")
     model_id, taken = job.bundle.version.model_id, []
 
     def take_over() -> None:
@@ -47,11 +47,11 @@ def test_a_backfill_finishes_what_somebody_took_over_and_left(
 
     other = threading.Thread(target=take_over)
     other.start()
-    done = steps.run_plan.fn(home, MODEL, plan)
+    done = run_plan.fn(home, MODEL, plan)
     other.join()
     (day,) = done
     assert (day.date, day.state) == (DAY, "succeeded")
-    (after,) = steps.make_plan.fn(home, MODEL, DAY, DAY, "champion")
+    (after,) = make_plan.fn(home, MODEL, DAY, DAY, "champion")
     assert after.state == "done"
     with registry.read() as session:
         shown = visible_runs(session, model_id, PRODUCTION, DAY, DAY)[DAY]

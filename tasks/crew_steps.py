@@ -1,4 +1,4 @@
-"""Those who score the parts of one partition at once: threads here, or a Dask cluster."""
+"""The step that scores a part of a partition, and who does many at once: threads or Dask."""
 
 import os
 from collections.abc import Sequence
