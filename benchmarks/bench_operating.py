@@ -26,8 +26,8 @@ from rich.console import Console
 
 from benchmarks.bench import PILOTLINE, ROOT, Row, environment, print_table, watch_to_end
 from benchmarks.registry_fill import fill_registries
-from flows.up_api import PrefectApi
-from flows.up_facts import find_up
+from flows.server.api import PrefectApi
+from flows.server.facts import find_up
 from registry import Registry
 from registry.canonical import canonical_json, digest_bytes
 from registry.ingests import Ingest, record_ingest

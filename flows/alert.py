@@ -9,11 +9,11 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
-from flows.waking import EXPIRED
+from flows.gate.reminders import ADDRESS
+from flows.gate.waking import EXPIRED
 from registry.notify import send_message
 
 PREFIX = "prefect.flow-run."
-ADDRESS = "PILOTLINE_NOTIFY"  # an Apprise URL; may hold a secret
 # What a person types to do again what a flow did.
 COMMANDS = {
     "night": "pilotline status",

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import click
 
-from flows.console import out, print_facts, print_json, print_table, progress, write_json
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_facts, print_json, print_table, progress
+from flows.screen.text import write_json
 
 
 def verify_registry(head: str | None, as_json: bool) -> int:

@@ -9,11 +9,11 @@ from prefect import flow
 from prefect.exceptions import Pause
 from prefect.states import Cancelled, Failed
 
-from flows.console import FACT
-from flows.pacing import Pace, kept_pace
-from flows.place import current_home
+from flows.gate.asking import deployed_run
+from flows.run.pacing import Pace, kept_pace
+from flows.run.place import current_home
 from flows.score import emit_scored
-from flows.suspension import deployed_run
+from flows.screen.logs import FACT
 from tasks.planning import PlannedDay
 from tasks.score_steps import make_plan, run_plan
 from tasks.scoring import DayScored

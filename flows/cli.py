@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from flows.deciding_cli import DECIDING
-from flows.options import Command, Day, Moment, Words, json_option, typed
 from flows.record_cli import COMMANDS
+from flows.screen.options import Command, Day, Moment, Words, json_option, typed
 from tasks.logs import note
 
 
@@ -66,14 +66,15 @@ def _noting(act: Callable[..., Any]) -> Callable[..., Any]:
 def _keep_lines() -> None:
     """Let what is logged be written as lines where PILOTLINE_LOG asks for it."""
     if os.environ.get("PILOTLINE_LOG"):  # first: it costs nothing where nobody asks
-        from flows.logs import log_lines, way_of
+        from flows.screen.logs import log_lines, way_of
 
         log_lines(way_of(os.environ))
 
 
 def _complain(text: str) -> None:
-    from flows.console import log, show  # names in it may come from outside
-    from flows.logs import lines_are_kept
+    from flows.screen.console import log  # names in it may come from outside
+    from flows.screen.logs import lines_are_kept
+    from flows.screen.text import show  # names in it may come from outside
 
     if lines_are_kept():
         log.error(text)
@@ -112,7 +113,7 @@ def demo(shift_to_today: bool, as_json: bool) -> None:
 @json_option
 def doctor(as_json: bool) -> None:
     """Say what works on this machine: isolation, environments, database, server."""
-    from flows.doctor import run_doctor
+    from flows.factory.doctor import run_doctor
 
     sys.exit(run_doctor(as_json))
 
@@ -124,7 +125,7 @@ def up(port: int) -> None:
 
     With PREFECT_API_URL set, everything but a server of its own.
     """
-    from flows.up import run_up
+    from flows.factory.up import run_up
 
     run_up(port)
 
@@ -133,7 +134,7 @@ def up(port: int) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Say how the factory is: server, worker, schedules, late runs, approvals that wait."""
-    from flows.status_command import run_status
+    from flows.factory.status import run_status
 
     sys.exit(run_status(as_json))
 
@@ -319,7 +320,7 @@ def backfill(
 @json_option
 def pause(model: str, as_json: bool) -> None:
     """Pause the running backfills of MODEL after the days they are at."""
-    from flows.pausing import run_pause
+    from flows.factory.pausing import run_pause
 
     run_pause(model, as_json)
 
@@ -329,7 +330,7 @@ def pause(model: str, as_json: bool) -> None:
 @json_option
 def resume(model: str, as_json: bool) -> None:
     """Let the paused backfills of MODEL go on."""
-    from flows.pausing import run_resume
+    from flows.factory.pausing import run_resume
 
     run_resume(model, as_json)
 

@@ -7,18 +7,12 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import Any
 
-from flows.at_server import announce, at_server, flow_run, no_heartbeat
-from flows.console import (
-    CHAPTER,
-    log,
-    out,
-    print_facts,
-    print_json,
-    print_table,
-    show,
-)
-from flows.evidence import print_verification
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import log, out, print_facts, print_json, print_table
+from flows.screen.evidence import print_verification
+from flows.screen.logs import CHAPTER
+from flows.screen.text import show
+from flows.server.at_server import announce, at_server, flow_run, no_heartbeat
 from tasks.home import Home
 from tasks.planning import TO_DO, PlannedDay, plan_backfill
 
@@ -135,8 +129,8 @@ def run_decision(
     as_json: bool,
 ) -> None:
     """Record a decision and say what comes next."""
-    from flows.deciding import refuse_stale, say_earlier
-    from flows.waking import ended_undecided, try_to_wake
+    from flows.gate.late import refuse_stale, say_earlier
+    from flows.gate.waking import ended_undecided, try_to_wake
     from registry.approvals import Decision
     from registry.approvers import Presence
     from registry.names import same_person
@@ -178,7 +172,7 @@ def run_release(
     model: str, version: str, effective_from: datetime | None, break_consumers: str, as_json: bool
 ) -> int:
     """Advance a release; return the exit status."""
-    from flows.people_commands import deliver_due
+    from flows.run.telling import deliver_due
 
     _check_version(model, version)
     with flow_run(f"releasing {model} {version}"):

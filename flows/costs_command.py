@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from flows.console import out, print_json, print_table
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_json, print_table
 
 if TYPE_CHECKING:
     from tasks.costs import Account, Asked, Cost

@@ -2,7 +2,7 @@
 
 import click
 
-from flows.options import Command, Words, json_option
+from flows.screen.options import Command, Words, json_option
 
 
 def deciding_options(command: Command) -> Command:

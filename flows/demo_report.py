@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flows.console import out, print_facts, print_table
+from flows.screen.console import out, print_facts, print_table
 from tasks.home import Home
 
 

@@ -1,7 +1,8 @@
 """The command that says what changed between two versions."""
 
-from flows.console import out, print_json, print_table, show
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_json, print_table
+from flows.screen.text import show
 
 TABLES = (
     ("files", "Files", ["file", "role", "change"]),

@@ -5,8 +5,8 @@ from datetime import date
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.events import emit
-from flows.place import current_home
+from flows.run.events import emit
+from flows.run.place import current_home
 from tasks.data_docs import describe_day, describe_refusal
 from tasks.errors import PartitionRefusedError
 from tasks.ingest_steps import ingest_range

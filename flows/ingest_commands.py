@@ -3,8 +3,9 @@
 from datetime import UTC, date, datetime
 
 from flows.commands import run_ingest
-from flows.console import out, print_json, show
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_json
+from flows.screen.text import show
 
 
 def ingest_new(dataset: str, end: date | None, as_json: bool) -> None:

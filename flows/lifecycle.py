@@ -10,13 +10,13 @@ from typing import Any
 from prefect import flow
 
 from flows.backfill import backfill
-from flows.console import CHAPTER, COMMAND, FACT
 from flows.ingest import ingest
 from flows.monitor import monitor
-from flows.place import current_home
 from flows.release import Released, release
 from flows.retrain import retrain
+from flows.run.place import current_home
 from flows.score import score
+from flows.screen.logs import CHAPTER, COMMAND, FACT
 from flows.train import train
 from registry.approvals import Decision
 from registry.runs import PRODUCTION

@@ -5,8 +5,9 @@ from datetime import date
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from flows.console import out, print_facts, print_json, show
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_facts, print_json
+from flows.screen.text import show
 
 if TYPE_CHECKING:
     from tasks.replaying import Difference
@@ -32,7 +33,7 @@ def show_lineage(
 
 def run_replay(run_id: str, as_json: bool) -> int:
     """Replay a run; return the exit status."""
-    from flows.at_server import flow_run
+    from flows.server.at_server import flow_run
     from tasks.replaying import find_replayable
 
     with current_home().open_registry() as registry:

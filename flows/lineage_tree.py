@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from rich.markup import escape
 from rich.tree import Tree
 
-from flows.console import show
+from flows.screen.text import show
 from registry.lineage import DataVersion, KnownRun, KnownVersion, Lineage
 from registry.versions import TrainingPartition
 from tasks.lineage import Prediction, Traced

@@ -7,10 +7,10 @@ from math import isfinite
 
 from prefect import flow
 
-from flows.events import emit
-from flows.place import current_home
-from flows.report_artifacts import show_report
-from flows.suspension import deployed_run
+from flows.gate.asking import deployed_run
+from flows.run.artifacts import show_report
+from flows.run.events import emit
+from flows.run.place import current_home
 from tasks.errors import NothingToDoError
 from tasks.monitor_steps import check_staleness, monitor_days
 from tasks.monitoring import Watch

@@ -4,9 +4,10 @@ from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from flows.at_server import flow_run
-from flows.console import out, print_json, print_table, show
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_json, print_table
+from flows.screen.text import show
+from flows.server.at_server import flow_run
 
 if TYPE_CHECKING:
     from tasks.intervals import Interval

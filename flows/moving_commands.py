@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from flows.console import print_facts, print_json, progress
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import print_facts, print_json, progress
 
 
 def run_export(model: str, path: Path, with_wheels: bool, as_json: bool) -> None:

@@ -9,11 +9,11 @@ from prefect.artifacts import create_table_artifact
 from prefect.deployments import run_deployment
 from prefect.states import Completed, Failed
 
-from flows.events import emit
+from flows.gate.asking import deployed_run
 from flows.ingest import emit_ingested
-from flows.place import current_home
+from flows.run.events import emit
+from flows.run.place import current_home
 from flows.score import emit_scored
-from flows.suspension import deployed_run
 from tasks.night_steps import Fetched, fetch_nights, find_nights, judge_nights
 from tasks.nights import Delivery, Night, describe_deadline
 from tasks.score_steps import score_production

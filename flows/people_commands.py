@@ -1,15 +1,14 @@
 """Commands about people: approvers, consumers, and what consumers are told."""
 
-import os
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from flows.at_server import announce
-from flows.console import err, out, print_json, print_table, show
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.run.telling import deliver_due
+from flows.screen.console import err, out, print_json, print_table
+from flows.screen.text import show
+from flows.server.at_server import announce
 from registry.approvers import Presence
-from registry.outbox import Delivery
 from registry.vault import Vault
 
 if TYPE_CHECKING:
@@ -155,18 +154,3 @@ def send_due(every: bool, as_json: bool) -> int:
         later = f"; {waiting} wait for a later try, --now tries them now" if waiting else ""
         out.print(f"Nothing is due{later}.")
     return 0 if all(delivery.sent for delivery in done) else 1
-
-
-def deliver_due(every: bool = False) -> Sequence[Delivery]:
-    """Send what is due and say on standard error what became of it."""
-    from registry.notify import send_message
-    from registry.outbox import deliver
-
-    with current_home().open_registry() as registry:
-        done = deliver(registry, os.environ, send_message, every=every)
-    for delivery in done:
-        outcome = "told" if delivery.sent else f"not told yet ({delivery.problem})"
-        err.print(
-            f"{show(delivery.consumer)}: {show(outcome)}: {show(delivery.title)}", markup=False
-        )
-    return done

@@ -6,8 +6,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.console import out, print_json, print_table, progress, show
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_json, print_table, progress
+from flows.screen.text import show
 
 if TYPE_CHECKING:
     from tasks.releasing import Release

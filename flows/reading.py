@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from flows.console import local, out, print_facts, print_json, print_table, show
-from flows.evidence import print_verification
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_facts, print_json, print_table
+from flows.screen.evidence import print_verification
+from flows.screen.text import local, show
 
 SHOWN_RUNS = 7  # on a screen; --json gives all
 

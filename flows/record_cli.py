@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flows.options import Day, Head, json_option
+from flows.screen.options import Day, Head, json_option
 
 # What a version's status can be (registry/versions.py, which --help must not import).
 STATUSES = ("registered", "approved", "rejected", "deprecated", "revoked", "archived")

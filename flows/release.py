@@ -7,10 +7,10 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.events import emit
-from flows.people_commands import deliver_due
-from flows.place import current_home
-from flows.suspension import deployed_run, end_run, forget_answers, pass_gate
+from flows.gate.asking import deployed_run, end_run, forget_answers, pass_gate
+from flows.run.events import emit
+from flows.run.place import current_home
+from flows.run.telling import deliver_due
 from registry.promotions import Wish
 from tasks.gate_steps import check_evaluation, is_champion, promote_version
 from tasks.promoting import Gate

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.place import current_home
+from flows.run.place import current_home
 from tasks.explain_steps import replay as replay_step
 from tasks.replaying import Replayed
 

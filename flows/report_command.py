@@ -3,8 +3,8 @@
 from datetime import date
 from pathlib import Path
 
-from flows.console import out, print_json, progress
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_json, progress
 
 
 def run_report(

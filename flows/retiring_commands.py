@@ -4,11 +4,12 @@ import getpass
 from dataclasses import asdict
 from datetime import date
 
-from flows.at_server import announce
-from flows.console import out, print_json, print_table, show
-from flows.people_commands import deliver_due
-from flows.place import current_home
-from flows.waking import try_to_wake
+from flows.gate.waking import try_to_wake
+from flows.run.place import current_home
+from flows.run.telling import deliver_due
+from flows.screen.console import out, print_json, print_table
+from flows.screen.text import show
+from flows.server.at_server import announce
 from registry.approvers import Presence
 from registry.statuses import Retired
 from tasks.gates import asks_for_code, retire_version, roll_back

@@ -8,10 +8,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel
 
-from flows.events import emit
-from flows.place import current_home
+from flows.gate.asking import deployed_run, end_run
 from flows.release import Released, release
-from flows.suspension import deployed_run, end_run
+from flows.run.events import emit
+from flows.run.place import current_home
 from tasks.errors import RetrainingRefusedError
 from tasks.monitor_steps import ask_to_retrain
 from tasks.train_steps import train_from_champion

@@ -4,8 +4,8 @@ from datetime import date
 
 from prefect import flow
 
-from flows.events import emit
-from flows.place import current_home
+from flows.run.events import emit
+from flows.run.place import current_home
 from tasks.score_steps import score_production, score_shadow
 from tasks.scoring import DayScored
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.console import out, print_json, print_table
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.screen.console import out, print_json, print_table
 
 if TYPE_CHECKING:
     from registry.search import Page, Query

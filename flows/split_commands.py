@@ -3,10 +3,10 @@
 import getpass
 from typing import Any
 
-from flows.at_server import announce
-from flows.console import out, print_json
-from flows.people_commands import deliver_due
-from flows.place import current_home
+from flows.run.place import current_home
+from flows.run.telling import deliver_due
+from flows.screen.console import out, print_json
+from flows.server.at_server import announce
 from registry.approvers import Presence
 from registry.splits import Split, parse_share, split_of
 from tasks.gates import end_split, share_rows

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.place import current_home
+from flows.run.place import current_home
 from tasks.verification import Verified
 from tasks.verify_steps import verify as verify_step
 

@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from flows.place import current_home
+from flows.run.place import current_home
 from tasks.night_steps import find_ready
 
 

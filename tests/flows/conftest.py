@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import S3Address
-from tests.flows.factory import MODEL, Owing, make_owing
-from tests.flows.shared_homes import Shared, run_shared_demo, shared_copy
+from tests.flows.support.factory import MODEL, Owing, make_owing
+from tests.flows.support.shared_homes import Shared, run_shared_demo, shared_copy
 from tests.support.commands import (
     COMMAND,
     NOTHING,
@@ -322,7 +322,7 @@ def _prefect(folder: Path) -> list[str]:
     """Return what starts a server, at a port that is known from then on."""
     port = next_port(folder.parent)
     (folder / "port").write_text(str(port), "utf-8")
-    return [sys.executable, "-m", "flows.temporary_server", str(port)]
+    return [sys.executable, "-m", "flows.server.serving", str(port), "temporary"]
 
 
 def _of_prefect(folder: Path) -> dict[str, str]:

@@ -16,8 +16,8 @@ from tests.flows.conftest import (
     predictions_of,
     query_sqlite,
 )
-from tests.flows.factory import MODEL
-from tests.flows.weeks import ALL, DAYS, END, LIMIT_S, RANGE, SINCE, START, Weeks
+from tests.flows.support.factory import MODEL
+from tests.flows.support.weeks import ALL, DAYS, END, LIMIT_S, RANGE, SINCE, START, Weeks
 from tests.support.commands import start_process
 from tests.support.waiting import stretched, wait_until
 

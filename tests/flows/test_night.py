@@ -13,7 +13,7 @@ import pytest
 from tasks.home import find_home
 from tasks.standing import list_scheduled
 from tests.flows.conftest import copy_home, query_sqlite
-from tests.flows.factory import MODEL, PYTHON, RUN, Owing, move_flights, worker_environment
+from tests.flows.support.factory import MODEL, PYTHON, RUN, Owing, move_flights, worker_environment
 from tests.support.commands import ROOT, run_here, run_process
 from tests.support.waiting import stretched
 

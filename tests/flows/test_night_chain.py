@@ -12,20 +12,14 @@ from typing import Any
 
 import pytest
 
-from flows.up_deploy import ROOT
+from flows.factory.deploy import ROOT
 from registry.promotions import Wish, promote
 from tasks.example_shift import shift_flights
 from tasks.home import find_home
 from tasks.verification import platform
 from tests.flows.conftest import approve_challenger
-from tests.flows.factory import (
-    CHALLENGER,
-    MODEL,
-    ZONE,
-    Owing,
-    move_flights,
-)
-from tests.flows.running import Factory, running, runs, wait_for_end
+from tests.flows.support.factory import CHALLENGER, MODEL, ZONE, Owing, move_flights
+from tests.flows.support.running import Factory, running, runs, wait_for_end
 from tests.support.ports import next_port
 
 

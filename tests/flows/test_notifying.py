@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows.logs import FOR_PREFECT
-from tests.flows.approvals import REVIEWER, Desk
-from tests.flows.factory import CHALLENGER, MODEL, PYTHON, worker_environment
-from tests.flows.listener import Listener
+from flows.screen.logs import FOR_PREFECT
+from tests.flows.support.approvals import REVIEWER, Desk
+from tests.flows.support.factory import CHALLENGER, MODEL, PYTHON, worker_environment
+from tests.flows.support.listener import Listener
 from tests.support.commands import ROOT
 from tests.support.waiting import stretched, wait_until
 

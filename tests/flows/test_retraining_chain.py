@@ -13,16 +13,11 @@ from typing import Any
 
 import pytest
 
-from flows.up_deploy import ROOT
+from flows.factory.deploy import ROOT
 from tests.flows.conftest import Demo, copy_home, query_sqlite
-from tests.flows.factory import (
-    CHALLENGER,
-    MODEL,
-    PYTHON,
-    worker_environment,
-)
-from tests.flows.listener import Listener
-from tests.flows.running import Factory, running, runs, wait_for, wait_for_end, wait_to_hear
+from tests.flows.support.factory import CHALLENGER, MODEL, PYTHON, worker_environment
+from tests.flows.support.listener import Listener
+from tests.flows.support.running import Factory, running, runs, wait_for, wait_for_end, wait_to_hear
 from tests.support.commands import run_here
 from tests.support.ports import next_port
 from tests.support.waiting import stretched

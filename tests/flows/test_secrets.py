@@ -18,12 +18,12 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from flows.logs import FOR_PREFECT
+from flows.screen.logs import FOR_PREFECT
 from tests.conftest import S3Address, made_database
-from tests.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
 from tests.flows.conftest import Demo, processes_of, query_sqlite
-from tests.flows.factory import CHALLENGER, MODEL
-from tests.flows.listener import Listener
+from tests.flows.support.approvals import KEY, OPERATOR, REVIEWER, Desk
+from tests.flows.support.factory import CHALLENGER, MODEL
+from tests.flows.support.listener import Listener
 from tests.support.commands import ROOT, Ran, run_here, run_process
 from tests.support.once import Kept
 

@@ -19,7 +19,7 @@ from tests.flows.conftest import (
     predictions_of,
     processes_of,
 )
-from tests.flows.field import (
+from tests.flows.support.field import (
     DAY,
     END_LIMIT_S,
     KEY,

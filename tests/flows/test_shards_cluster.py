@@ -20,7 +20,7 @@ from tests.flows.conftest import (
     predictions_of,
     processes_of,
 )
-from tests.flows.field import (
+from tests.flows.support.field import (
     DASK,
     END_LIMIT_S,
     LOOK_S,

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.flows.conftest import DEMO_LIMIT_S, Demo, predictions_in, predictions_of
-from tests.flows.shared_homes import Shared
+from tests.flows.support.shared_homes import Shared
 from tests.support.commands import ROOT, run_here
 from tests.support.waiting import stretched
 

@@ -1,0 +1,91 @@
+"""Bringing the work pool and the deployments of deployments/prefect.yaml to a server."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from flows.screen.logs import said_in
+from flows.server.api import PrefectApi, quote
+from tasks.errors import SettingsError
+
+POOL_VARIABLE, POOL = "PILOTLINE_POOL", "pilotline"  # the name where the variable is not set
+ROOT = Path(__file__).resolve().parents[2]  # where flows/ lies: entry points count from there
+PREFECT_FILE = Path("deployments") / "prefect.yaml"
+DEPLOY_LIMIT_S = 180  # it takes 5 s on two idle cores
+
+
+def pool_name(environment: Mapping[str, str]) -> str:
+    """Return the name of the work pool that flows run in."""
+    return environment.get(POOL_VARIABLE) or POOL
+
+
+def ensure_pool(api: PrefectApi, name: str, kind: str = "process") -> tuple[str, bool]:
+    """Make the work pool out of its template if the server has none.
+
+    Returns:
+        Its kind, which is another one where somebody made it so, and whether it is new.
+    """
+    found = api.get(f"/work_pools/{quote(name)}")
+    if found is not None:
+        return str(found["type"]), False
+    template = ROOT / "deployments" / "work-pools" / f"{kind}.json"
+    job = json.loads(template.read_text("utf-8"))
+    api.post("/work_pools/", {"name": name, "type": kind, "base_job_template": job})
+    return kind, True
+
+
+def lost_pool(api: PrefectApi) -> bool:
+    """Tell whether the deployments are in no work pool, in which nothing of them ever runs.
+
+    Prefect 3.8 leaves them so when somebody deletes the pool, also once it is there again, which
+    a worker sees to by itself.
+    """
+    nights = api.get("/deployments/name/night/night")
+    return nights is None or nights["work_pool_name"] is None
+
+
+def deploy_all(environment: Mapping[str, str], log: Path, check: Callable[[], None]) -> None:
+    """Bring every flow to the server that ``environment`` names, by Prefect's own command.
+
+    Args:
+        environment: with PREFECT_API_URL and PILOTLINE_POOL.
+        log: where the command's output goes.
+        check: called while it runs; what it raises ends the command.
+
+    Raises:
+        SettingsError: the command failed, or is not where the flows are.
+    """
+    if not (ROOT / PREFECT_FILE).is_file():
+        raise SettingsError(
+            str(ROOT / PREFECT_FILE), "the file is missing", "Run from a checkout of pilotline."
+        )
+    words = ["--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.server.command", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + DEPLOY_LIMIT_S
+        while process.poll() is None and time.monotonic() < until:
+            check()
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        lines = log.read_text("utf-8", errors="replace").splitlines()[-12:]
+        raise SettingsError(
+            "The flows",
+            "could not be deployed",
+            "Prefect says:\n" + "\n".join(said_in(line) for line in lines),
+        )

@@ -1,0 +1,197 @@
+"""``pilotline status``: server, worker, schedules, late runs, backfills, approvals, last nights."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from flows.factory.deploy import pool_name
+from flows.factory.pausing import PAUSED, RUNNING, describe_range, list_backfills
+from flows.factory.recovery import TAKEN_UP
+from flows.factory.schedules import TAG
+from flows.run.place import current_home
+from flows.screen.console import log, out, print_facts, print_json, print_table
+from flows.screen.text import show
+from flows.server.api import PrefectApi, quote
+from flows.server.facts import find_up
+from registry.base import now
+from registry.serving import last_shown
+from tasks.awaiting import Awaited, list_awaited
+from tasks.errors import SettingsError
+from tasks.home import Home
+from tasks.nights import describe_deadline
+from tasks.standing import Standing, list_scheduled, stand
+
+NOT_VERIFIED = "go-live, once it is verified"  # nobody can decide before
+BOTH_APPROVED = "none: both are approved, 'pilotline release' promotes it"
+RECENT = timedelta(days=7)
+MOST_ROWS = 30  # of a table; --json has them all
+MOST_NAMED = 5  # in a line
+
+
+def run_status(as_json: bool) -> int:
+    """Print how the factory is; return 1 where it does not run or a night is overdue."""
+    home, at = current_home(), now()
+    server = read_server(home)
+    standings, waiting = read_registry(home, at)
+    overdue = [s for s in standings if s.behind and s.deadline and s.deadline < at]
+    if as_json:
+        models = [asdict(s) | {"delivery": _delivery(s, at)} for s in standings]
+        print_json({"at": at, "server": server, "models": models, "approvals": waiting})
+    else:
+        _print(server, standings, waiting, at)
+    return 1 if server["problem"] or overdue else 0
+
+
+def read_server(home: Home) -> dict[str, Any]:
+    """Return what the Prefect server says of itself; why not, where it says nothing."""
+    up = find_up(home)
+    url = os.environ.get("PREFECT_API_URL") or (up.api_url if up else "")
+    said: dict[str, Any] = {
+        "url": url,
+        "up": asdict(up) if up else None,
+        "version": "",
+        "workers": [],
+        "schedules": 0,
+        "late": 0,
+        "failed": 0,
+        "backfills": [],
+        "problem": "",
+    }
+    try:
+        if not url:
+            raise SettingsError(
+                "No Prefect server", "nothing runs in this home", "'pilotline up' starts it."
+            )
+        if up is not None and not up.ready:
+            raise SettingsError("The factory", "is starting", "Look again in a moment.")
+        said |= _ask(PrefectApi(url))
+    except SettingsError as err:
+        said["problem"] = str(err)
+    return said
+
+
+def _ask(api: PrefectApi) -> dict[str, Any]:
+    found = {"version": api.check_version()}
+    pool = pool_name(os.environ)
+    if api.get(f"/work_pools/{quote(pool)}") is None:
+        raise SettingsError(
+            f"Prefect server {api.url!r}",
+            f"has no work pool {pool!r}",
+            "'pilotline up' makes it, and a worker for it.",
+        )
+    workers = api.post(f"/work_pools/{quote(pool)}/workers/filter", {})
+    return found | {
+        "workers": [
+            {"name": w["name"], "status": w["status"], "heard": w["last_heartbeat_time"]}
+            for w in workers
+        ],
+        "schedules": api.post("/deployments/count", {"deployments": {"tags": {"all_": [TAG]}}}),
+        "late": _count_runs(api, [], "Late"),
+        # Of what crashed and was taken up the run that goes on counts.
+        "failed": _count_runs(api, [], "Failed", "Crashed", "TimedOut")
+        - _count_runs(api, [TAKEN_UP], "Crashed"),
+        "backfills": [
+            {
+                "run": run["id"],
+                "name": run["name"],
+                "state": run["state_type"].lower(),
+                "what": describe_range(run),
+            }
+            for run in list_backfills(api, RUNNING, PAUSED)
+        ],
+    }
+
+
+def _count_runs(api: PrefectApi, tags: Sequence[str], *states: str) -> int:
+    asked = {
+        "state": {"name": {"any_": list(states)}},
+        "tags": {"all_": ["pilotline", *tags]},
+        "expected_start_time": {"after_": (now() - RECENT).isoformat()},
+    }
+    count: int = api.post("/flow_runs/count", {"flow_runs": asked})
+    return count
+
+
+def read_registry(home: Home, at: datetime) -> tuple[list[Standing], list[dict[str, str]]]:
+    """Return how each scheduled model stands, those that are behind first, and what waits."""
+    with home.open_registry() as registry:
+        scheduled = list_scheduled(registry, {}, log.warning)
+        with registry.read() as session:
+            shown = last_shown(session)
+        awaited = list_awaited(registry, home)
+    standings = [stand(found, shown.get(found.model_id), at) for found in scheduled]
+    standings.sort(key=lambda s: (not s.behind, s.model))
+    return standings, [
+        {"model": w.model, "version": w.number, "gate": _say_gate(w)} for w in awaited
+    ]
+
+
+def _say_gate(waiting: Awaited) -> str:
+    if not waiting.gate:
+        return BOTH_APPROVED
+    return waiting.gate if waiting.gate == "review" or waiting.verified else NOT_VERIFIED
+
+
+def _print(
+    server: dict[str, Any],
+    standings: Sequence[Standing],
+    waiting: Sequence[dict[str, str]],
+    at: datetime,
+) -> None:
+    if server["problem"]:
+        out.print(show(server["problem"]), markup=False)
+    else:
+        online = [w["name"] for w in server["workers"] if w["status"] == "ONLINE"]
+        print_facts(
+            [
+                ("server", f"{server['url']}, Prefect {server['version']}"),
+                ("worker", ", ".join(online) or "NONE is online: is 'pilotline up' running?"),
+                ("scheduled", f"{server['schedules']} of {len(standings)} models"),
+                ("late runs", server["late"]),
+                ("failed runs", f"{server['failed']} in 7 days"),
+                *_backfills(server["backfills"]),
+            ]
+        )
+    rows = [
+        (
+            s.model,
+            s.version,
+            s.schedule,
+            s.last,
+            s.owed,
+            _delivery(s, at),
+            s.next_due,
+        )
+        for s in standings[:MOST_ROWS]
+    ]
+    if rows:
+        columns = ["model", "version", "schedule", "last scored", "due", "delivery", "next"]
+        print_table("Nights", columns, rows)
+    if len(standings) > MOST_ROWS:
+        out.print(f"... and {len(standings) - MOST_ROWS:,} more; --json lists all")
+    if waiting:
+        rows_waiting = [(w["model"], w["version"], w["gate"]) for w in waiting[:MOST_ROWS]]
+        print_table("Waiting for a decision", ["model", "version", "gate"], rows_waiting)
+
+
+def _backfills(runs: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
+    """Return the line that says which backfills run or are paused, where any do."""
+    if not runs:
+        return []
+    states = [run["state"] for run in runs]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in ("running", "paused") if s in states)
+    named = ", ".join(run["what"] for run in runs[:MOST_NAMED])
+    more = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+    return [("backfills", f"{counts}: {named}{more}")]
+
+
+def _delivery(standing: Standing, at: datetime) -> str:
+    """Return in words whether the last night that was due is there, and in time."""
+    judged = describe_deadline(standing.deadline, standing.delivered_at, at)
+    if standing.owed is None:
+        return "nothing was due yet"
+    if standing.delivered_at is None:
+        return f"missing, {judged}" if judged else "missing"
+    return judged or "delivered"

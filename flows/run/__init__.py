@@ -1,0 +1,1 @@
+"""What a run of a flow takes along: its home, events, pace, artifacts, and who is told of it."""
