@@ -7,12 +7,10 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows.run.place import current_home
-from flows.screen.console import print_json, print_table
 from tasks.home import Home
 from tasks.s3_folder import Folder
 
@@ -29,9 +27,8 @@ class Finding:
     detail: str
 
 
-def run_doctor(as_json: bool) -> int:
-    """Try everything and print what was found; return 1 where something needed does not work."""
-    home = current_home()
+def examine(home: Home) -> list[Finding]:
+    """Try everything and return what was found, each trouble once."""
     findings = [
         _try(what, needed, probe, home)
         for what, needed, probe in (
@@ -49,15 +46,7 @@ def run_doctor(as_json: bool) -> int:
             ("disk", False, _disk),
         )
     ]
-    findings = tell_once(findings)
-    if as_json:
-        print_json([asdict(finding) for finding in findings])
-    else:
-        rows = [
-            (f.what, "yes" if f.works else ("NO" if f.needed else "no"), f.detail) for f in findings
-        ]
-        print_table("What works here", ["part", "works", "found"], rows)
-    return 1 if any(f.needed and not f.works for f in findings) else 0
+    return tell_once(findings)
 
 
 def _try(what: str, needed: bool, probe: Callable[[Home], str], home: Home) -> Finding:

@@ -1,20 +1,31 @@
 """Pausing the backfills of a model that run at a Prefect server, and resuming them."""
 
+import logging
 import os
+from dataclasses import dataclass
 from typing import Any
 
-from flows.run.place import current_home
-from flows.screen.console import log, out, print_json
 from flows.server.api import PrefectApi
 from flows.server.facts import find_up
 from tasks.errors import NothingToDoError, SettingsError
+from tasks.home import Home
 
 RUNNING, PAUSED = "RUNNING", "PAUSED"
 WAITING = ("SCHEDULED", "PENDING")  # for a process
 
+log = logging.getLogger("pilotline")
 
-def run_pause(model: str, as_json: bool) -> None:
-    """Pause each running backfill of the model after the days it is at, and say which.
+
+@dataclass(frozen=True)
+class BackfillRun:
+    """A run that was paused or resumed."""
+
+    run: str  # its id
+    name: str
+
+
+def pause_backfills(home: Home, model: str) -> list[BackfillRun]:
+    """Pause each running backfill of the model after the days it is at, and return which.
 
     A run of a deployment is suspended: its process ends, and a worker takes it up again. Another
     one waits where it is.
@@ -23,7 +34,7 @@ def run_pause(model: str, as_json: bool) -> None:
         NothingToDoError: none is running.
         SettingsError: no server is known, or it does not answer.
     """
-    api = _known_server()
+    api = _known_server(home)
     found = _backfills(api, model, RUNNING)
     if not found:
         raise NothingToDoError(f"Pausing backfills of {model!r}", *_why_none(api, model))
@@ -37,22 +48,17 @@ def run_pause(model: str, as_json: bool) -> None:
             "state_details": {"pause_reschedule": deployed},
         }
         answers.append(api.post(f"/flow_runs/{run['id']}/set_state", {"state": state}))
-    _say(
-        _accepted(answers, found),
-        "paused after the days it is at",
-        f"Next: pilotline resume {model}",
-        as_json,
-    )
+    return _accepted(answers, found)
 
 
-def run_resume(model: str, as_json: bool) -> None:
-    """Let each paused backfill of the model go on, and say which.
+def resume_backfills(home: Home, model: str) -> list[BackfillRun]:
+    """Let each paused backfill of the model go on, and return which.
 
     Raises:
         NothingToDoError: none is paused.
         SettingsError: no server is known, or it does not answer.
     """
-    api = _known_server()
+    api = _known_server(home)
     found = _backfills(api, model, PAUSED)
     if not found:
         raise NothingToDoError(
@@ -61,7 +67,7 @@ def run_resume(model: str, as_json: bool) -> None:
             "'pilotline backfill' does what is left of one that ended.",
         )
     answers = [api.post(f"/flow_runs/{run['id']}/resume", {}) for run in found]
-    _say(_accepted(answers, found), "goes on", "", as_json)
+    return _accepted(answers, found)
 
 
 def list_backfills(api: PrefectApi, *kinds: str) -> list[dict[str, Any]]:
@@ -95,8 +101,8 @@ def _why_none(api: PrefectApi, model: str) -> tuple[str, str]:
     )
 
 
-def _known_server() -> PrefectApi:
-    up = find_up(current_home())
+def _known_server(home: Home) -> PrefectApi:
+    up = find_up(home)
     url = os.environ.get("PREFECT_API_URL") or (up.api_url if up is not None and up.ready else "")
     if not url:
         raise SettingsError(
@@ -112,7 +118,7 @@ def _backfills(api: PrefectApi, model: str, *kinds: str) -> list[dict[str, Any]]
     return [r for r in list_backfills(api, *kinds) if r["parameters"].get("model") == model]
 
 
-def _accepted(answers: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _accepted(answers: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list[BackfillRun]:
     """Return the runs that Prefect put where they were asked to be; each was asked.
 
     Raises:
@@ -121,7 +127,7 @@ def _accepted(answers: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list
     accepted, refusals = [], []
     for answer, run in zip(answers, runs, strict=True):
         if answer["status"] == "ACCEPT":
-            accepted.append(run)
+            accepted.append(BackfillRun(run["id"], run["name"]))
             continue
         reason = (answer.get("details") or {}).get("reason") or "it gave no reason"
         refusals.append(
@@ -134,13 +140,3 @@ def _accepted(answers: list[dict[str, Any]], runs: list[dict[str, Any]]) -> list
     for refusal in refusals:
         log.warning("%s", refusal)
     return accepted
-
-
-def _say(runs: list[dict[str, Any]], what: str, following: str, as_json: bool) -> None:
-    if as_json:
-        print_json([{"run": run["id"], "name": run["name"]} for run in runs])
-        return
-    for run in runs:
-        out.print(f"{run['name']}: {what}", markup=False)
-    if following:
-        out.print(following)

@@ -1,5 +1,6 @@
-"""``pilotline status``: server, worker, schedules, late runs, backfills, approvals, last nights."""
+"""How the factory is: server, worker, schedules, late runs, backfills, approvals, last nights."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,9 +11,6 @@ from flows.factory.deploy import pool_name
 from flows.factory.pausing import PAUSED, RUNNING, describe_range, list_backfills
 from flows.factory.recovery import TAKEN_UP
 from flows.factory.schedules import TAG
-from flows.run.place import current_home
-from flows.screen.console import log, out, print_facts, print_json, print_table
-from flows.screen.text import show
 from flows.server.api import PrefectApi, quote
 from flows.server.facts import find_up
 from registry.base import now
@@ -20,28 +18,13 @@ from registry.serving import last_shown
 from tasks.awaiting import Awaited, list_awaited
 from tasks.errors import SettingsError
 from tasks.home import Home
-from tasks.nights import describe_deadline
 from tasks.standing import Standing, list_scheduled, stand
 
 NOT_VERIFIED = "go-live, once it is verified"  # nobody can decide before
 BOTH_APPROVED = "none: both are approved, 'pilotline release' promotes it"
 RECENT = timedelta(days=7)
-MOST_ROWS = 30  # of a table; --json has them all
-MOST_NAMED = 5  # in a line
 
-
-def run_status(as_json: bool) -> int:
-    """Print how the factory is; return 1 where it does not run or a night is overdue."""
-    home, at = current_home(), now()
-    server = read_server(home)
-    standings, waiting = read_registry(home, at)
-    overdue = [s for s in standings if s.behind and s.deadline and s.deadline < at]
-    if as_json:
-        models = [asdict(s) | {"delivery": _delivery(s, at)} for s in standings]
-        print_json({"at": at, "server": server, "models": models, "approvals": waiting})
-    else:
-        _print(server, standings, waiting, at)
-    return 1 if server["problem"] or overdue else 0
+log = logging.getLogger("pilotline")
 
 
 def read_server(home: Home) -> dict[str, Any]:
@@ -132,66 +115,3 @@ def _say_gate(waiting: Awaited) -> str:
     if not waiting.gate:
         return BOTH_APPROVED
     return waiting.gate if waiting.gate == "review" or waiting.verified else NOT_VERIFIED
-
-
-def _print(
-    server: dict[str, Any],
-    standings: Sequence[Standing],
-    waiting: Sequence[dict[str, str]],
-    at: datetime,
-) -> None:
-    if server["problem"]:
-        out.print(show(server["problem"]), markup=False)
-    else:
-        online = [w["name"] for w in server["workers"] if w["status"] == "ONLINE"]
-        print_facts(
-            [
-                ("server", f"{server['url']}, Prefect {server['version']}"),
-                ("worker", ", ".join(online) or "NONE is online: is 'pilotline up' running?"),
-                ("scheduled", f"{server['schedules']} of {len(standings)} models"),
-                ("late runs", server["late"]),
-                ("failed runs", f"{server['failed']} in 7 days"),
-                *_backfills(server["backfills"]),
-            ]
-        )
-    rows = [
-        (
-            s.model,
-            s.version,
-            s.schedule,
-            s.last,
-            s.owed,
-            _delivery(s, at),
-            s.next_due,
-        )
-        for s in standings[:MOST_ROWS]
-    ]
-    if rows:
-        columns = ["model", "version", "schedule", "last scored", "due", "delivery", "next"]
-        print_table("Nights", columns, rows)
-    if len(standings) > MOST_ROWS:
-        out.print(f"... and {len(standings) - MOST_ROWS:,} more; --json lists all")
-    if waiting:
-        rows_waiting = [(w["model"], w["version"], w["gate"]) for w in waiting[:MOST_ROWS]]
-        print_table("Waiting for a decision", ["model", "version", "gate"], rows_waiting)
-
-
-def _backfills(runs: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
-    """Return the line that says which backfills run or are paused, where any do."""
-    if not runs:
-        return []
-    states = [run["state"] for run in runs]
-    counts = ", ".join(f"{states.count(s)} {s}" for s in ("running", "paused") if s in states)
-    named = ", ".join(run["what"] for run in runs[:MOST_NAMED])
-    more = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
-    return [("backfills", f"{counts}: {named}{more}")]
-
-
-def _delivery(standing: Standing, at: datetime) -> str:
-    """Return in words whether the last night that was due is there, and in time."""
-    judged = describe_deadline(standing.deadline, standing.delivered_at, at)
-    if standing.owed is None:
-        return "nothing was due yet"
-    if standing.delivered_at is None:
-        return f"missing, {judged}" if judged else "missing"
-    return judged or "delivered"

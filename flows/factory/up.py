@@ -1,5 +1,6 @@
 """``pilotline up``: the one-box factory, its processes started in order and kept running."""
 
+import logging
 import os
 import signal
 import sys
@@ -15,17 +16,14 @@ from flows.factory.processes import Kept
 from flows.factory.recovery import Recovery
 from flows.factory.schedules import drop_missed, sync_schedules
 from flows.factory.signs import HEARTBEAT_S
-from flows.run.place import current_home
-from flows.screen.console import err, log, out, print_facts, progress
 from flows.screen.logs import FACT
 from flows.server.api import KEY, PrefectApi, quote
 from flows.server.choice import prepare_environment
-from flows.server.facts import Facts, hold_up, write_facts
+from flows.server.facts import Facts, write_facts
 from flows.server.settings import CLIENTS_ONLY, SERVER_ONLY, require_free, server_settings
 from flows.server.worker import worker_name
 from tasks.errors import SettingsError
 from tasks.home import Home
-from tasks.sandbox import NO_BOUNDARY, require_isolation
 from tasks.schedules import Schedule
 from tasks.standing import list_scheduled
 from tasks.strays import MARK, end_marked
@@ -39,6 +37,8 @@ MOST_SILENT = 6  # unanswered questions in a row before a server that still runs
 STOP_WORKER_S = 15  # it ends the flows that run
 STOP_SERVER_S = 10
 
+log = logging.getLogger("pilotline")
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -51,30 +51,29 @@ class Pace:
 PACE = Pace()
 
 
-def run_up(port: int, pace: Pace = PACE) -> None:
-    """Run the factory until Ctrl-C or SIGTERM.
+@dataclass(frozen=True)
+class Ready:
+    """A factory of which everything has come up."""
+
+    api_url: str
+    scheduled: int  # models
+    seconds: float  # that it took
+
+
+def keep_up(home: Home, port: int, pace: Pace, announce: Callable[[Ready], None]) -> None:
+    """Start the factory, announce it, and keep it running until Ctrl-C or SIGTERM.
 
     Raises:
-        SettingsError: one runs already, the port is taken, or a process does not come up.
-        IsolationError: this machine isolates less than the policy asks for.
+        SettingsError: the port is taken, or a process does not come up.
     """
-    home = current_home()
-    home.make()
-    home.require_lab()
-    home.open_registry().close()
-    tier = require_isolation(home.load_policy().minimum_isolation)
-    if tier.name == "C":
-        err.print(f"[yellow]warning:[/] isolation tier C ({tier.why}): {NO_BOUNDARY}")
-    with hold_up(home), progress("starting the factory"):
-        factory = Factory(home, port)
-        try:
-            factory.start()
-            factory.keep(pace)
-        except _StoppedError:
-            pass
-        finally:
-            factory.stop()
-    out.print("Stopped.")
+    factory = Factory(home, port)
+    try:
+        announce(factory.start())
+        factory.keep(pace)
+    except _StoppedError:
+        pass
+    finally:
+        factory.stop()
 
 
 class _StoppedError(Exception):
@@ -110,7 +109,7 @@ class Factory:
             command = _module("flows.server.serving", str(port))
             self.server = Kept("server", command, settings, logs / "server.log")
 
-    def start(self) -> None:
+    def start(self) -> Ready:
         """Start everything, in order.
 
         Raises:
@@ -136,7 +135,7 @@ class Factory:
         if self.worker is not None:
             self._start_worker(self.worker)
         self._write(ready=True)
-        self._announce(scheduled, time.monotonic() - begun)
+        return Ready(self.api.url, scheduled, time.monotonic() - begun)
 
     def keep(self, pace: Pace) -> None:
         """Keep everything running until somebody asks for the end.
@@ -262,21 +261,6 @@ class Factory:
             self._sync()
         except (SettingsError, RegistryError) as problem:
             self._warn(f"schedules are not brought up to date: {problem}")
-
-    def _announce(self, scheduled: int, seconds: float) -> None:
-        ui = self.api.url.removesuffix("/api")
-        print_facts(
-            [
-                ("Prefect UI", ui),
-                ("API", self.api.url),
-                ("home", str(self._home.root)),
-                ("logs", str(self._home.prefect / "logs")),
-                ("scheduled", f"{scheduled} model{'s' * (scheduled != 1)}"),
-                ("ready in", f"{seconds:.1f} s"),
-            ]
-        )
-        out.print("Ctrl-C stops it; 'pilotline status' shows how it goes.")
-        sys.stdout.flush()
 
 
 def _module(name: str, *words: str) -> list[str]:

@@ -134,3 +134,15 @@ class Head(click.ParamType[str]):
 def json_option(command: Command) -> Command:
     """Add ``--json``."""
     return click.option("as_json", "--json", is_flag=True, help="Print one JSON value.")(command)
+
+
+def deciding_options(command: Command) -> Command:
+    """Add what every decision takes: why, by whom, with which code."""
+    for option in (
+        json_option,
+        click.option("--code", help="The one-time code on the device of --by."),
+        click.option("--by", help="Who says so; by default the user of this machine."),
+        click.option("--reason", type=Words(), required=True, help="Why; it is kept."),
+    ):
+        command = option(command)
+    return command

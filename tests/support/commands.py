@@ -105,7 +105,7 @@ def run_here(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> 
     The test fails where the command leaves anything changed, or raises what a user would see as a
     traceback.
     """
-    from flows.cli import main
+    from flows.commands.main import main
 
     for name in settings:
         assert not PROCESS_ONLY.match(name), f"{name} wants run_process"

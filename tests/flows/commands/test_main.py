@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from flows.commands.main import COMMANDS as TABLE
+from flows.commands.main import main
 from tests.flows.conftest import (
     Demo,
     Run,
@@ -62,6 +65,15 @@ def test_each_command_explains_its_options(command: str, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_of_commands_has_each_ones_own_words(name: str) -> None:
+    listed = click.Command(name, help=TABLE[name].help)
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert command.name == name
+    assert command.get_short_help_str(1000) == listed.get_short_help_str(1000)
+
+
 def test_bytes_that_are_no_text_are_wrong_use(tmp_path: Path) -> None:
     told = run_process(tmp_path, "show", "fl\udcff")
     assert (told.status, told.out) == (2, "")
@@ -72,7 +84,7 @@ def test_bytes_that_are_no_text_are_wrong_use(tmp_path: Path) -> None:
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from flows.cli import main\n"
+        "from flows.commands.main import main\n"
         "try:\n    main(['--help'])\n"
         "except SystemExit:\n    pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"

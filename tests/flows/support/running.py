@@ -36,7 +36,8 @@ UP = (str(COMMAND), "up", "--port")
 # Does what the command does, in shorter rounds.
 BRISK_UP = """
 import sys
-from flows.factory.up import Pace, run_up
+from flows.commands.operating.up import run_up
+from flows.factory.up import Pace
 run_up(int(sys.argv[1]), Pace(sync_s=2, recover_s=1))
 """
 BRISKLY = (sys.executable, "-c", BRISK_UP)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from flows.lineage_tree import say_days
+from flows.commands.reading.lineage_tree import say_days
 from tests.flows.conftest import Demo, Run, contents_of, copy_home, query_sqlite
 from tests.support.commands import ROOT, run_here
 

@@ -1,30 +1,37 @@
 """The command search: which models there are of a kind, and how much they are used."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from flows.run.place import current_home
 from flows.screen.console import out, print_json, print_table
+from flows.screen.options import json_option
+from registry.search import Page, Query, known_metrics, parse_bound, search_models
 
-if TYPE_CHECKING:
-    from registry.search import Page, Query
+# What a version's status can be (registry/versions.py, which --help must not import).
+STATUSES = ("registered", "approved", "rejected", "deprecated", "revoked", "archived")
 
 
-def run_search(asked: Mapping[str, Any], metrics: Sequence[str], as_json: bool) -> None:
-    """Print one page of the models that were found.
-
-    Args:
-        asked: fields of a query, as the options are called.
-        metrics: bounds, as written.
-        as_json: whether to print JSON.
-
-    Raises:
-        click.UsageError: a bound is none, or of a metric that no model has.
-    """
-    from registry.search import Query, known_metrics, parse_bound, search_models
-
+@click.command()
+@click.argument("text", default="")
+@click.option("--owner", help="Whose; the whole name.")
+@click.option("--tag", "tags", multiple=True, help="Has this tag; again for several.")
+@click.option(
+    "--status", type=click.Choice(STATUSES, case_sensitive=False), help="Some version is this."
+)
+@click.option("--feature", "features", multiple=True, help="Reads this column; again for several.")
+@click.option("--dataset", help="Reads this dataset (not: is judged by it).")
+@click.option("--metric", "metrics", multiple=True, help="Such as 'roc_auc>=0.6'.")
+@click.option("--min-runs", type=click.IntRange(0, 1_000_000), default=0, help="In 30 days.")
+@click.option("--consumer", help="Is read by this consumer.")
+@click.option("--archived", is_flag=True, help="Also models of which every version is archived.")
+@click.option("--sort", type=click.Choice(["name", "usage", "rank", "scored"]), default="name")
+@click.option("--page", type=click.IntRange(1, 1_000_000), default=1, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@json_option
+def search(as_json: bool, metrics: tuple[str, ...], **asked: Any) -> None:
+    """Find models by the beginnings of words in TEXT and by what they are, use and do."""
     try:
         bounds = tuple(parse_bound(written) for written in metrics)
     except ValueError as err:

@@ -1,14 +1,19 @@
 """The command quarantine: the rows set aside, and letting corrected ones in."""
 
+import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from flows.run.place import current_home
 from flows.screen.console import out, print_json, print_table, progress
+from flows.screen.options import Day, json_option
 from flows.screen.text import show
+from registry.ingests import get_partition
 
 if TYPE_CHECKING:
     from tasks.releasing import Release
@@ -17,9 +22,56 @@ MOST_ROWS = 50  # of a table on the screen
 MOST_LETTERS = 200  # of a row there
 
 
-def show_quarantine(dataset: str, day: date | None, as_json: bool) -> None:
+@click.command()
+@click.argument("dataset")
+@click.option("--date", "day", type=Day(), help="Only this day's.")
+@click.option(
+    "--release",
+    "path",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Check the corrected rows in this .json or .csv file and let in those that pass.",
+)
+@click.option(
+    "--release-row",
+    "numbers",
+    type=click.IntRange(min=0),
+    multiple=True,
+    metavar="N",
+    help="Check row N of --date again as it is; again for several.",
+)
+@click.option("--docs", is_flag=True, help="Write the Data Docs page of --date; print its path.")
+@json_option
+def quarantine(
+    dataset: str,
+    day: date | None,
+    path: Path | None,
+    numbers: tuple[int, ...],
+    docs: bool,
+    as_json: bool,
+) -> int:
+    """Show the rows of DATASET set aside, and why; let corrected ones in.
+
+    What --json prints can be corrected in place and given to --release. A row passes the same
+    checks as at ingestion, with the accepted rows of its day; what does not pass stays. The day's
+    source still decides: once its rows change, an ingest undoes what was released.
+    """
+    if docs:
+        if day is None or path is not None or numbers or as_json:
+            raise click.UsageError("Give --docs with --date, and nothing else.")
+        _write_docs(dataset, day)
+        return 0
+    if path is not None and numbers:
+        raise click.UsageError("Give --release or --release-row, not both.")
+    if numbers and day is None:
+        raise click.UsageError("Give --date too: rows are numbered within a day.")
+    if path is None and not numbers:
+        _show(dataset, day, as_json)
+        return 0
+    return _release(dataset, day, path, numbers, as_json)
+
+
+def _show(dataset: str, day: date | None, as_json: bool) -> None:
     """Print the quarantined rows of a dataset, or of one day, with every reason."""
-    from registry.ingests import get_partition
     from tasks.datasets import load_dataset
     from tasks.quarantine import list_quarantine
 
@@ -49,7 +101,7 @@ def show_quarantine(dataset: str, day: date | None, as_json: bool) -> None:
     )
 
 
-def write_data_docs(dataset: str, day: date) -> None:
+def _write_docs(dataset: str, day: date) -> None:
     """Write the page of Great Expectations about a day and print where it is."""
     from tasks.data_docs import describe_day
 
@@ -58,12 +110,10 @@ def write_data_docs(dataset: str, day: date) -> None:
     out.print(show(str(path)), markup=False)
 
 
-def release_quarantined(
+def _release(
     dataset: str, day: date | None, path: Path | None, numbers: Sequence[int], as_json: bool
 ) -> int:
     """Judge corrected rows, let in those that pass; return 1 if any does not."""
-    import getpass
-
     from tasks.corrections import read_corrections
     from tasks.datasets import load_dataset
     from tasks.releasing import as_they_are, release_rows

@@ -1,11 +1,14 @@
-"""Commands about splits; no server, no flow."""
+"""The commands split: a challenger scores part of production's rows."""
 
 import getpass
 from typing import Any
 
+import click
+
 from flows.run.place import current_home
 from flows.run.telling import deliver_due
 from flows.screen.console import out, print_json
+from flows.screen.options import deciding_options, json_option
 from flows.server.at_server import announce
 from registry.approvers import Presence
 from registry.splits import Split, parse_share, split_of
@@ -13,7 +16,58 @@ from tasks.gates import end_split, share_rows
 from tasks.home import Home
 
 
-def run_split(
+@click.group()
+def split() -> None:
+    """Let a challenger score part of production's rows: a canary."""
+
+
+share_option = click.option("--share", required=True, help="Of the keys: 0.1, or 10%.")
+
+
+@split.command("start")
+@click.argument("model")
+@click.argument("version")
+@share_option
+@deciding_options
+def split_start(
+    model: str,
+    version: str,
+    share: str,
+    reason: str,
+    by: str | None,
+    code: str | None,
+    as_json: bool,
+) -> None:
+    """Give VERSION of MODEL a share of production's rows, by a fixed hash of their key.
+
+    It needs what a champion needs: both approvals and a passed verification.
+    """
+    _change_share(model, version, share, "start", reason, by, code, as_json)
+
+
+@split.command("upgrade")
+@click.argument("model")
+@share_option
+@deciding_options
+def split_upgrade(
+    model: str, share: str, reason: str, by: str | None, code: str | None, as_json: bool
+) -> None:
+    """Give the challenger of MODEL a larger share; the keys it has stay its own."""
+    _change_share(model, "", share, "upgrade", reason, by, code, as_json)
+
+
+@split.command("downgrade")
+@click.argument("model")
+@share_option
+@deciding_options
+def split_downgrade(
+    model: str, share: str, reason: str, by: str | None, code: str | None, as_json: bool
+) -> None:
+    """Give the challenger of MODEL a smaller share."""
+    _change_share(model, "", share, "downgrade", reason, by, code, as_json)
+
+
+def _change_share(
     model: str,
     version: str,
     share: str,
@@ -42,20 +96,23 @@ def run_split(
     split = share_rows(home, model, version, wanted, change, who, reason, presence)
     deliver_due()
     if as_json:
-        print_json(describe_split(split))
+        print_json(_describe(split))
         return
     _say(model, split)
     out.print(f"Next: pilotline score {model} --date D", markup=False)
 
 
-def run_stop(model: str, reason: str, by: str | None, code: str | None, as_json: bool) -> None:
-    """End the split, and say whose rows are whose now."""
+@split.command("stop")
+@click.argument("model")
+@deciding_options
+def split_stop(model: str, reason: str, by: str | None, code: str | None, as_json: bool) -> None:
+    """Let the champion of MODEL score every row again."""
     home, who = current_home(), by or getpass.getuser()
     announce(home)
     split = end_split(home, model, who, reason, Presence(who, code) if code else None)
     deliver_due()
     if as_json:
-        print_json(describe_split(split) | {"stopped": True})
+        print_json(_describe(split) | {"stopped": True})
         return
     out.print(f"{model}: {split.champion} scores every row again.", markup=False)
     out.print(
@@ -65,12 +122,15 @@ def run_stop(model: str, reason: str, by: str | None, code: str | None, as_json:
     )
 
 
-def show_split(model: str, as_json: bool) -> None:
-    """Print who scores which share of the rows."""
+@split.command("show")
+@click.argument("model")
+@json_option
+def split_show(model: str, as_json: bool) -> None:
+    """Show who scores which share of MODEL's rows."""
     home = current_home()
     known = _known(home, model)
     if as_json:
-        print_json(describe_split(known) if known else None)
+        print_json(_describe(known) if known else None)
     elif known is None:
         out.print(f"{model} has no split: the champion scores every row.", markup=False)
     else:
@@ -78,7 +138,7 @@ def show_split(model: str, as_json: bool) -> None:
         out.print(f"Set by {known.by}: {known.reason}", markup=False)
 
 
-def describe_split(split: Split) -> dict[str, Any]:
+def _describe(split: Split) -> dict[str, Any]:
     """Return ``split`` as JSON values; the share is exact, so it is a text."""
     return {**vars(split), "share": str(split.share)}
 

@@ -1,39 +1,26 @@
-"""The commands lineage and replay: where something came from, and whether it comes again."""
+"""The command replay: whether a run comes out the same from the record alone."""
 
 from dataclasses import asdict
-from datetime import date
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from flows.run.place import current_home
-from flows.screen.console import out, print_facts, print_json
+from flows.screen.console import print_facts, print_json
+from flows.screen.options import json_option
 from flows.screen.text import show
+from flows.server.at_server import flow_run
 
 if TYPE_CHECKING:
     from tasks.replaying import Difference
 
 
-def show_lineage(
-    reference: str, day: date | None, key: str | None, digest: str | None, as_json: bool
-) -> None:
-    """Print a lineage: a tree, or OpenLineage events."""
-    from flows.lineage_tree import draw_lineage
-    from tasks.lineage import Question, trace_lineage
-    from tasks.openlineage import describe_events
-
-    home = current_home()
-    with home.open_registry() as registry:
-        traced = trace_lineage(registry, home, Question(reference, day, key, digest))
-    if as_json:
-        print_json(describe_events(traced))
-        return
-    for tree in draw_lineage(traced):
-        out.print(tree, soft_wrap=False)
-
-
-def run_replay(run_id: str, as_json: bool) -> int:
-    """Replay a run; return the exit status."""
-    from flows.server.at_server import flow_run
+@click.command()
+@click.argument("run_id")
+@json_option
+def replay(run_id: str, as_json: bool) -> int:
+    """Score a run again from the record alone and compare: 0 equal, 1 not."""
     from tasks.replaying import find_replayable
 
     with current_home().open_registry() as registry:

@@ -1,8 +1,12 @@
-"""The command that says what changed between two versions."""
+"""The command diff: what changed between two versions."""
+
+import click
 
 from flows.run.place import current_home
 from flows.screen.console import out, print_json, print_table
+from flows.screen.options import json_option
 from flows.screen.text import show
+from tasks.comparing import compare_versions
 
 TABLES = (
     ("files", "Files", ["file", "role", "change"]),
@@ -13,10 +17,13 @@ TABLES = (
 )
 
 
-def show_diff(model: str, before: str, after: str, as_json: bool) -> None:
-    """Print the differences, the ones that decide the number first."""
-    from tasks.comparing import compare_versions
-
+@click.command()
+@click.argument("model")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@json_option
+def diff(model: str, before: str, after: str, as_json: bool) -> None:
+    """Say what changed from version A of MODEL to version B."""
     with current_home().open_registry() as registry:
         found = compare_versions(registry, model, before, after)
     if as_json:

@@ -2,30 +2,48 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+
+import click
 
 from flows.run.place import current_home
 from flows.screen.console import out, print_json, print_table
-
-if TYPE_CHECKING:
-    from tasks.costs import Account, Asked, Cost
+from flows.screen.options import Day, json_option
+from tasks.costs import Account, Asked, Cost, account_for
+from tasks.prices import load_prices
 
 SHOWN = 50  # groups on a screen; --json gives all
 MB = 1e6
 
 
-def show_costs(
-    by: str,
+@click.command()
+@click.argument("model", required=False)
+@click.option(
+    "--by",
+    type=click.Choice(["run", "version", "model", "owner"]),
+    default="version",
+    show_default=True,
+    help="What to add up.",
+)
+@click.option("--start", type=Day(), help="First day (UTC) on which runs began.")
+@click.option("--end", type=Day(), help="Last such day, included.")
+@click.option("--variant", help="Only this: production, shadow/1.0.1 ...")
+@json_option
+def costs(
     model: str | None,
-    variant: str | None,
+    by: str,
     start: date | None,
     end: date | None,
+    variant: str | None,
     as_json: bool,
 ) -> None:
-    """Print what each group of runs cost, and all of them together."""
-    from tasks.costs import Asked, account_for
-    from tasks.prices import load_prices
+    """Say what scoring cost, of MODEL or of all models, at the prices of costs.toml.
 
+    A run costs its CPU-hours and its GiB-hours from claim to commit. GiB-hours are the peak memory
+    of parent and child times the hours, an upper bound. Runs that failed or were superseded count
+    too: their share of the cost is "for nothing".
+    """
+    if start and end and end < start:
+        raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
     home, asked = current_home(), Asked(model, variant, start, end)
     prices = load_prices(home)
     with home.open_registry() as registry:

@@ -3,14 +3,34 @@
 from datetime import date
 from pathlib import Path
 
+import click
+
 from flows.run.place import current_home
 from flows.screen.console import out, print_json, progress
+from flows.screen.options import Day, json_option
 
 
-def run_report(
+@click.command()
+@click.argument("model")
+@click.option(
+    "--out",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page's file; by default reports/MODEL.html in the home.",
+)
+@click.option("--start", type=Day(), help="First day of data; by default at most a year back.")
+@click.option("--end", type=Day(), help="Last day, included; by default the last one scored.")
+@json_option
+def report(
     model: str, path: Path | None, start: date | None, end: date | None, as_json: bool
 ) -> None:
-    """Write the page and print its path and what is open; with JSON the facts."""
+    """Write a page on MODEL: what is open, operations, performance, drift.
+
+    One HTML file, which loads nothing from elsewhere. --json prints its facts, and writes the page
+    only where --out names it.
+    """
+    if start and end and end < start:
+        raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
     from tasks.report import gather_report
     from tasks.report_page import report_path, write_report
 

@@ -4,18 +4,28 @@ from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from flows.run.place import current_home
 from flows.screen.console import out, print_json, print_table
+from flows.screen.options import Day, json_option
 from flows.screen.text import show
 from flows.server.at_server import flow_run
+from registry.resolution import champion
 
 if TYPE_CHECKING:
     from tasks.intervals import Interval
+
+if TYPE_CHECKING:
     from tasks.monitoring import Watch
 
 
-def run_monitor(model: str, day: date, as_json: bool) -> None:
-    """Judge a model up to a day and show what was found."""
+@click.command()
+@click.argument("model")
+@click.option("--date", "day", type=Day(), required=True, help="Judge up to this day.")
+@json_option
+def monitor(model: str, day: date, as_json: bool) -> None:
+    """Judge MODEL in production: realized performance, drift, challengers, staleness."""
     _check_champion(model)
     with flow_run(f"monitoring {model}"):
         from flows.monitor import monitor
@@ -107,7 +117,5 @@ def _measured(value: float | None, interval: "Interval | None") -> str:
 
 
 def _check_champion(model: str) -> None:
-    from registry.resolution import champion
-
     with current_home().open_registry() as registry, registry.read() as session:
         champion(session, model)

@@ -1,51 +1,59 @@
-"""Commands that take versions out of use or move aliases; no server, no flow."""
+"""The commands deprecate, revoke and archive: a version out of use."""
 
 import getpass
 from dataclasses import asdict
-from datetime import date
+
+import click
 
 from flows.gate.waking import try_to_wake
 from flows.run.place import current_home
 from flows.run.telling import deliver_due
 from flows.screen.console import out, print_json, print_table
+from flows.screen.options import deciding_options
 from flows.screen.text import show
 from flows.server.at_server import announce
 from registry.approvers import Presence
-from registry.statuses import Retired
-from tasks.gates import asks_for_code, retire_version, roll_back
+from registry.promotions import champion_before
+from registry.statuses import Retired, told_of
+from registry.versions import get_version
+from tasks.gates import asks_for_code, retire_version
 from tasks.home import Home
 
 
-def run_rollback(model: str, reason: str, by: str | None, code: str | None, as_json: bool) -> None:
-    """Roll back, tell the consumers, and say who is champion now."""
-    home = current_home()
-    announce(home)
-    reign = roll_back(home, model, reason, by or getpass.getuser(), _presence(by, code))
-    deliver_due()
-    if as_json:
-        print_json(asdict(reign))
-        return
-    out.print(f"{model} {reign.number} is champion again, no longer {reign.previous}.")
-    days = _days_of(home, model, str(reign.previous))
-    if not days:
-        out.print(f"Nothing to score again: no production day shows {reign.previous}.")
-        return
-    span = f"--start {days[0]} --end {days[-1]}"
-    out.print(f"Next: pilotline backfill {model} {span} --using champion --plan", markup=False)
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@deciding_options
+def deprecate(
+    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
+) -> None:
+    """Mark VERSION of MODEL as one to move off."""
+    _retire(model, version, "deprecated", reason, by, code, as_json)
 
 
-def _days_of(home: Home, model: str, number: str) -> list[date]:
-    """Return the days of production of which readers see predictions of a version."""
-    from registry.runs import PRODUCTION
-    from registry.statuses import shown_partitions
-    from registry.versions import get_version
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@deciding_options
+def revoke(
+    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
+) -> None:
+    """Forbid VERSION of MODEL for good, and say what came from it."""
+    _retire(model, version, "revoked", reason, by, code, as_json)
 
-    with home.open_registry() as registry, registry.read() as session:
-        shown = shown_partitions(session, get_version(session, model, number))
-    return [day for variant, day, _ in shown if variant == PRODUCTION]
+
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@deciding_options
+def archive(
+    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
+) -> None:
+    """Put VERSION of MODEL away; a model whose versions all are is hidden from search."""
+    _retire(model, version, "archived", reason, by, code, as_json)
 
 
-def run_retire(
+def _retire(
     model: str,
     version: str,
     status: str,
@@ -58,7 +66,8 @@ def run_retire(
     home = current_home()
     announce(home)
     who = by or getpass.getuser()
-    retired = retire_version(home, model, version, status, reason, who, _presence(by, code))
+    presence = Presence(who, code) if code else None
+    retired = retire_version(home, model, version, status, reason, who, presence)
     ended = try_to_wake(home, model, version)
     deliver_due()
     if as_json:
@@ -87,8 +96,6 @@ def _print_consequences(home: Home, model: str, version: str, retired: Retired) 
 
 def _say_way_out(home: Home, model: str, version: str) -> str:
     """Return the command that gives the model another champion."""
-    from registry.promotions import champion_before
-
     with home.open_registry() as registry, registry.read() as session:
         before = champion_before(session, model)
     if before is None:
@@ -99,9 +106,6 @@ def _say_way_out(home: Home, model: str, version: str) -> str:
 
 def _print_told(home: Home, model: str, version: str, retired: Retired) -> None:
     """Say who was told and who is not yet, as the outbox has it after the tries just made."""
-    from registry.statuses import told_of
-    from registry.versions import get_version
-
     with home.open_registry() as registry, registry.read() as session:
         messages = told_of(session, get_version(session, model, version))
     if not messages:
@@ -116,25 +120,3 @@ def _print_told(home: Home, model: str, version: str, retired: Retired) -> None:
     if waiting:
         names = show(", ".join(waiting))
         out.print(f"To be told: {names} (see 'pilotline notify')", markup=False)
-
-
-def run_alias(model: str, name: str, version: str | None) -> None:
-    """Point an alias at a version, or remove it where ``version`` is None."""
-    from registry.aliases import remove_alias, set_alias
-    from registry.models import get_model
-    from registry.references import resolve
-
-    home = current_home()
-    announce(home)
-    with home.open_registry() as registry, registry.write() as session:
-        if version is None:
-            remove_alias(session, get_model(session, model).id, name)
-            out.print(f"{model}@{name} is removed.", markup=False)
-            return
-        found = resolve(session, model, version)
-        set_alias(session, name, found)
-        out.print(f"{model}@{name} is {found.number}.", markup=False)
-
-
-def _presence(by: str | None, code: str | None) -> Presence | None:
-    return Presence(by or getpass.getuser(), code) if code else None

@@ -1,0 +1,31 @@
+"""The command alias: a name that points at a version."""
+
+import click
+
+from flows.run.place import current_home
+from flows.screen.console import out
+from flows.server.at_server import announce
+from registry.aliases import remove_alias, set_alias
+from registry.models import get_model
+from registry.references import resolve
+
+
+@click.command()
+@click.argument("model")
+@click.argument("name")
+@click.argument("version", required=False)
+@click.option("--remove", is_flag=True, help="Remove the alias instead.")
+def alias(model: str, name: str, version: str | None, remove: bool) -> None:
+    """Point alias NAME of MODEL at VERSION; champion is protected."""
+    if remove == (version is not None):
+        raise click.UsageError("Give VERSION, or --remove.")
+    home = current_home()
+    announce(home)
+    with home.open_registry() as registry, registry.write() as session:
+        if version is None:
+            remove_alias(session, get_model(session, model).id, name)
+            out.print(f"{model}@{name} is removed.", markup=False)
+            return
+        found = resolve(session, model, version)
+        set_alias(session, name, found)
+        out.print(f"{model}@{name} is {found.number}.", markup=False)

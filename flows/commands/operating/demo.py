@@ -1,0 +1,61 @@
+"""The command demo: the whole life of one model on real flights."""
+
+import shutil
+from datetime import datetime
+
+import click
+
+from flows.run.place import current_home
+from flows.screen.console import log, print_json
+from flows.screen.logs import CHAPTER
+from flows.screen.options import json_option
+from flows.server.at_server import at_server, no_heartbeat
+from tasks.example import seed_flights
+from tasks.home import Home
+
+
+@click.command()
+@click.option("--shift-to-today", is_flag=True, help="Then add flights of these days, for nights.")
+@json_option
+def demo(shift_to_today: bool, as_json: bool) -> None:
+    """Show the whole life of one model on real flights."""
+    from flows.commands.operating.demo_report import print_report
+
+    home = current_home()
+    home.require_lab()
+    home.open_registry().close()  # a wrong address is told before a server is started
+    with at_server("seeding the example's database") as server:
+        prepare_home(home)
+        if home.registry_is_elsewhere:
+            log.warning(
+                "the demo's approvals are names only, and go into the shared registry %s",
+                home.registry_shown,
+            )
+        log.log(CHAPTER, "1. An online database: the flights of 2013, some broken on purpose")
+        seeded = seed_flights(home.root / "online.db", log.info)
+        from flows.lifecycle import lifecycle
+
+        with no_heartbeat(server):
+            summary = lifecycle(seeded)
+        if shift_to_today:
+            from tasks.example_shift import shift_flights
+
+            found = shift_flights(home.root / "online.db", datetime.now().astimezone().date())
+            log.log(
+                CHAPTER,
+                "Flights of these days: 2013 again, %s weeks later, %s to %s",
+                found.weeks,
+                found.first,
+                found.last,
+            )
+    if as_json:
+        print_json(summary)
+    else:
+        print_report(summary, home)
+
+
+def prepare_home(home: Home) -> None:
+    """Give a new home the example's own policy, which a machine without bubblewrap can meet."""
+    own = home.root / "policy.toml"
+    if not own.exists():
+        shutil.copyfile(home.lab.parent / "deployments" / "policy-demo.toml", own)

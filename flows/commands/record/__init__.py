@@ -1,0 +1,1 @@
+"""Commands that keep the record: people, audit, garbage, quarantine, moving."""
