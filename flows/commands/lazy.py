@@ -25,8 +25,8 @@ class LazyGroup(click.Group):
     """Commands in the order of a table; each returns nothing or an exit status."""
 
     def __init__(self, *args: Any, table: Mapping[str, Line], **given: Any) -> None:
-        lines = {name: click.Command(name, help=line.help) for name, line in table.items()}
-        super().__init__(*args, commands=lines, **given)
+        super().__init__(*args, **given)
+        self.commands = {name: click.Command(name, help=line.help) for name, line in table.items()}
         self._modules = {name: line.module for name, line in table.items()}  # still to import
 
     def list_commands(self, ctx: click.Context) -> list[str]:

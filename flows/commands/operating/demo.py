@@ -5,6 +5,7 @@ from datetime import datetime
 
 import click
 
+from flows.commands.operating.demo_report import print_report
 from flows.run.place import current_home
 from flows.screen.console import log, print_json
 from flows.screen.logs import CHAPTER
@@ -19,8 +20,6 @@ from tasks.home import Home
 @json_option
 def demo(shift_to_today: bool, as_json: bool) -> None:
     """Show the whole life of one model on real flights."""
-    from flows.commands.operating.demo_report import print_report
-
     home = current_home()
     home.require_lab()
     home.open_registry().close()  # a wrong address is told before a server is started

@@ -63,7 +63,7 @@ def costs(
         _print_account(account, by, asked)
 
 
-def _print_account(account: "Account", by: str, asked: "Asked") -> None:
+def _print_account(account: Account, by: str, asked: Asked) -> None:
     costs = [*account.groups[:SHOWN], account.total]
     currency = account.currency
     total = account.total
@@ -89,7 +89,7 @@ def _print_account(account: "Account", by: str, asked: "Asked") -> None:
     _print_notes(total)
 
 
-def _print_notes(total: "Cost") -> None:
+def _print_notes(total: Cost) -> None:
     out.print()
     out.print("GiB h: peak memory of parent and child x hours, an upper bound.", markup=False)
     if total.unmeasured:
@@ -98,7 +98,7 @@ def _print_notes(total: "Cost") -> None:
         out.print(f"{which} {reason}.", markup=False)
 
 
-def _describe(asked: "Asked") -> str:
+def _describe(asked: Asked) -> str:
     """Return which runs were asked for, in words."""
     words = [f" of {asked.model}"] if asked.model else []
     words += [f" in {asked.variant}"] if asked.variant else []

@@ -1,18 +1,15 @@
 """The command lineage: what something came from and led to."""
 
 from datetime import date
-from typing import TYPE_CHECKING
 
 import click
 
+from flows.commands.reading.lineage_tree import draw_lineage
 from flows.run.place import current_home
 from flows.screen.console import out, print_json
 from flows.screen.options import Day, json_option
 from tasks.lineage import Question, trace_lineage
 from tasks.openlineage import describe_events
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -31,8 +28,6 @@ def lineage(
     """
     if day is None and (key is not None or digest is not None):
         raise click.UsageError("Give --date too: --key and --digest are of one day.")
-    from flows.commands.reading.lineage_tree import draw_lineage
-
     home = current_home()
     with home.open_registry() as registry:
         traced = trace_lineage(registry, home, Question(reference, day, key, digest))

@@ -9,7 +9,7 @@ from flows.screen.console import out, print_json, print_table
 from flows.screen.options import json_option
 from registry.search import Page, Query, known_metrics, parse_bound, search_models
 
-# What a version's status can be (registry/versions.py, which --help must not import).
+# What a version's status can be.
 STATUSES = ("registered", "approved", "rejected", "deprecated", "revoked", "archived")
 
 
@@ -50,7 +50,7 @@ def search(as_json: bool, metrics: tuple[str, ...], **asked: Any) -> None:
         _print_page(page, query)
 
 
-def _print_page(page: "Page", query: "Query") -> None:
+def _print_page(page: Page, query: Query) -> None:
     if not page.hits:
         where = f" on page {query.page}: there are {page.total}" if page.total else ""
         out.print(f"No model was found{where}.", markup=False)

@@ -10,6 +10,7 @@ from flows.run.place import current_home
 from flows.screen.console import out, print_facts, print_json, print_table, progress
 from flows.screen.options import Head, json_option
 from flows.screen.text import write_json
+from registry.audit import audit as audit_registry
 from registry.audit import export_events, list_heads
 from registry.errors import AuditError
 
@@ -24,12 +25,10 @@ def audit() -> None:
 @json_option
 def audit_verify(head: str | None, as_json: bool) -> int:
     """Walk every chain, compare the present state with it, hash every blob again."""
-    from registry.audit import audit
-
     log = logging.getLogger("pilotline")
     with current_home().open_registry() as registry, progress("auditing"):
         try:
-            found = audit(registry, head, log.info)
+            found = audit_registry(registry, head, log.info)
         except AuditError as err:
             if not as_json:
                 raise AuditError(err.chain, err.thing, err.problem, more="") from err

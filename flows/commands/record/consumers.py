@@ -49,7 +49,7 @@ def consumers_add(model: str, name: str, contact: str, needs: str) -> None:
         err.print(f"The champion {champion} does not fit {show(needs)}.", markup=False)
 
 
-def _facts_of(consumer: "Consumer | None") -> str:
+def _facts_of(consumer: Consumer | None) -> str:
     return f"{consumer.contact}, {consumer.needs or 'any version'}" if consumer else ""
 
 

@@ -15,8 +15,6 @@ from registry.resolution import champion
 
 if TYPE_CHECKING:
     from tasks.intervals import Interval
-
-if TYPE_CHECKING:
     from tasks.monitoring import Watch
 
 
