@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-
 from registry.ingests import get_partition
 from registry.models import get_model
 from registry.runs import PRODUCTION, Run, RunOutcome, get_run, last_outcomes, unsettled_runs
