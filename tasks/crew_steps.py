@@ -15,7 +15,7 @@ from tasks.errors import SettingsError, ShardError
 from tasks.home import Home, find_home
 from tasks.part_scoring import score_part
 from tasks.parts import Part, PartDone
-from tasks.scoring_rules import ScoringRules
+from tasks.policy import ScoringRules
 
 
 class PrefectCrew:

@@ -34,6 +34,7 @@ from tasks.bundle import load_bundle, load_manifest
 from tasks.challenge import require_compared
 from tasks.home import Home
 from tasks.model_folder import read_wishes
+from tasks.policy import load_policy
 
 Done = TypeVar("Done")
 
@@ -130,7 +131,7 @@ def policy_of(home: Home, registry: Registry, version: ModelVersion) -> Policy:
     manifest = load_manifest(registry, version)
     config = registry.blobs.get(manifest.file("model.toml").sha256)
     where = f"model.toml of {manifest.model} {version.number}"
-    return tighten(home.load_policy(), where, read_wishes(config))
+    return tighten(load_policy(home), where, read_wishes(config))
 
 
 def asks_for_code(home: Home, name: str, number: str) -> bool:
@@ -159,7 +160,7 @@ def roll_back(
         with registry.read() as session:
             alias = get_alias(session, get_model(session, name).id, CHAMPION)
             present = version_by_id(session, alias.version_id) if alias else None
-        policy = policy_of(home, registry, present) if present else home.load_policy()
+        policy = policy_of(home, registry, present) if present else load_policy(home)
         identity = _identify(registry, policy, by, presence)
         return _act(
             home, registry, presence, lambda session: rollback(session, name, reason, by, identity)
@@ -284,7 +285,7 @@ def bring_model(home: Home, path: Path, by: str, presence: Presence | None = Non
         ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
     """
     with home.open_registry() as registry:
-        identity = _identify(registry, home.load_policy(), by, presence)
+        identity = _identify(registry, load_policy(home), by, presence)
         importer = Importer(by, identity, lambda act: _act(home, registry, presence, act))
         return import_model(registry, path, importer=importer)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from registry import Registry
 from registry.blobs_opening import split_s3
 from registry.errors import StoreError
-from registry.policy import Policy, load_policy
 from registry.store import show_url
 from registry.vault import KEY_VARIABLE
 from tasks.errors import SettingsError
@@ -76,14 +75,6 @@ class Home:
             StoreError: it cannot be opened.
         """
         return Registry(self.registry_url, self.blobs)
-
-    def load_policy(self) -> Policy:
-        """Return the factory's policy.
-
-        Raises:
-            PolicyError: its file is missing or wrong.
-        """
-        return load_policy(self.policy_path)
 
     def make(self) -> None:
         """Make the home's folder.

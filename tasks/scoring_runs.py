@@ -15,8 +15,8 @@ from tasks.home import Home
 from tasks.job import Job, check_record, plan_job
 from tasks.logs import about
 from tasks.planning import TO_DO, PlannedDay
+from tasks.policy import ScoringRules, load_rules
 from tasks.scoring import DayScored, score_days
-from tasks.scoring_rules import ScoringRules, load_rules
 from tasks.sharding import Crew
 from tasks.takeovers import list_left
 from tasks.tiers import tier_for, warn_once
@@ -45,7 +45,7 @@ def score_job(
         for warning in filter(None, warnings):
             warn_once(f"{warning}.")
         tier = tier_for(home, job.bundle.folder)
-        crew = crews(home, load_rules(home.policy_path))
+        crew = crews(home, load_rules(home))
         return score_days(registry, home, tier, job, days, log.info, crew, go_on)
 
 

@@ -18,9 +18,9 @@ from tasks.lake_handle import Table
 from tasks.metering import Meter
 from tasks.part_file import as_action, remove_part
 from tasks.parts import Part, PartDone, cut
+from tasks.policy import ScoringRules
 from tasks.prediction_stream import check_complete, files_of
 from tasks.profiles import Profile, decode_profile, merge_profiles
-from tasks.scoring_rules import ScoringRules
 
 SUMMED = ("child_cpu_s", "child_peak_mib", "predict_s", "bytes_in", "bytes_out")
 LONGEST = ("build_s", "start_s")

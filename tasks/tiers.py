@@ -6,6 +6,7 @@ from functools import cache
 from registry.policy import tighten
 from tasks.home import Home
 from tasks.model_folder import ModelFolder, read_wishes
+from tasks.policy import load_policy
 from tasks.sandbox import NO_BOUNDARY, Tier, require_isolation
 
 log = logging.getLogger("pilotline")
@@ -19,7 +20,7 @@ def tier_for(home: Home, folder: ModelFolder) -> Tier:
         IsolationError: this machine has less than they ask for.
     """
     wishes = read_wishes(folder.files["model.toml"])
-    policy = tighten(home.load_policy(), f"model.toml of {folder.spec.name}", wishes)
+    policy = tighten(load_policy(home), f"model.toml of {folder.spec.name}", wishes)
     tier = require_isolation(policy.minimum_isolation)
     if tier.name == "C":
         warn_once(f"Isolation tier C ({tier.why}): {NO_BOUNDARY}.")

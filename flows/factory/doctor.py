@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tasks.home import Home
+from tasks.policy import load_policy
 from tasks.s3_folder import Folder
 
 FREE_GIB = 2.0  # environments of a model and a lake of a few million rows
@@ -149,7 +150,7 @@ def _champions(home: Home) -> str:
 
 
 def _policy(home: Home) -> str:
-    policy = home.load_policy()
+    policy = load_policy(home)
     asked = f"identity {policy.identity}, isolation at least {policy.minimum_isolation}"
     return f"{home.policy_path}: {asked}"
 
@@ -157,7 +158,7 @@ def _policy(home: Home) -> str:
 def _isolation(home: Home) -> str:
     from tasks.sandbox import NO_BOUNDARY, require_isolation
 
-    tier = require_isolation(home.load_policy().minimum_isolation)
+    tier = require_isolation(load_policy(home).minimum_isolation)
     remark = f"; {NO_BOUNDARY}" if tier.name == "C" else ""
     return f"tier {tier.name}: {tier.why}{remark}"
 

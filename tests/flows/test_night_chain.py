@@ -16,6 +16,7 @@ from flows.factory.deploy import ROOT
 from registry.promotions import Wish, promote
 from tasks.example_shift import shift_flights
 from tasks.home import find_home
+from tasks.policy import load_policy
 from tasks.verification import platform
 from tests.flows.conftest import approve_challenger
 from tests.flows.support.factory import CHALLENGER, MODEL, ZONE, Owing, move_flights
@@ -60,7 +61,7 @@ def night(factory: Factory, lab: Path) -> Night:
     owing = Owing(factory.home, at - timedelta(days=1))
     with home.open_registry() as registry, registry.write() as session:
         wish = Wish(owing.since)
-        promote(session, MODEL, CHALLENGER, home.load_policy(), platform(), wish)
+        promote(session, MODEL, CHALLENGER, load_policy(home), platform(), wish)
     missing = owing.days()[-1].isoformat()
     shutil.rmtree(lab / "models" / MODEL)  # a version lives on what was registered with it
     move_flights(factory.home, missing, "later")

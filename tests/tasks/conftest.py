@@ -30,6 +30,7 @@ from tasks.home import Home
 from tasks.ingestion import ingest_day
 from tasks.job import Job, load_champion, plan_job
 from tasks.model_folder import load_model_folder
+from tasks.policy import load_policy
 from tasks.process import Room, scoring_child
 from tasks.sandbox import Tier, probe_isolation
 from tasks.scoring import DayScored, score_days
@@ -120,7 +121,7 @@ def release_model(home: Home, tier: Tier, name: str, number: str) -> None:
                 assert verified.passed, verified
         record_decision(home, name, number, said)
     with home.open_registry() as registry, registry.write() as session:
-        promote(session, name, number, home.load_policy(), platform())
+        promote(session, name, number, load_policy(home), platform())
 
 
 def unguard(session: Session) -> None:

@@ -7,6 +7,7 @@ import pytest
 from registry.errors import PolicyError
 from tasks.errors import SettingsError
 from tasks.home import find_home
+from tasks.policy import load_policy
 
 
 def test_the_home_lies_beside_the_lab_above_the_working_folder(tmp_path: Path) -> None:
@@ -103,10 +104,10 @@ def test_the_home_s_own_policy_comes_before_the_project_s(tmp_path: Path) -> Non
     home = find_home({}, tmp_path)
     assert home.policy_path == tmp_path / "deployments" / "policy.toml"
     with pytest.raises(PolicyError, match="the file is missing"):
-        home.load_policy()
+        load_policy(home)
     home.make()
     (home.root / "policy.toml").write_text(
         '[approvals]\nreview = ["reviewer@example.org"]\ngo-live = ["operations@example.org"]\n'
         '[isolation]\nminimum = "C"\n'
     )
-    assert home.load_policy().minimum_isolation == "C"
+    assert load_policy(home).minimum_isolation == "C"

@@ -26,10 +26,10 @@ from tasks.model_folder import load_model_folder
 from tasks.part_scoring import score_part
 from tasks.parts import Part, PartDone
 from tasks.planning import plan_backfill
+from tasks.policy import ScoringRules
 from tasks.replaying import replay_run
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
-from tasks.scoring_rules import ScoringRules
 from tasks.tracing import trace_prediction
 from tasks.training import train_version
 from tasks.version_contents import Request

@@ -24,6 +24,7 @@ from tasks.home import Home
 from tasks.ingestion import ingest_day
 from tasks.job import Job
 from tasks.planning import PlannedDay, plan_backfill
+from tasks.policy import load_policy
 from tasks.sources import open_source
 from tasks.validation import Validator
 from tests.tasks.calls import Score
@@ -88,7 +89,7 @@ def promote_second(registry: Registry, home: Home, job: Job) -> ModelVersion:
         version, _ = enter_version(session, new)
     review = Decision("review", "approve", "reviewer@example.org", "read")
     with registry.write() as session:
-        decide(session, "flight-delay", version.number, review, home.load_policy())
+        decide(session, "flight-delay", version.number, review, load_policy(home))
     with registry.write() as session:
         passed = Verification(
             passed=True, summary="", report_digest="7" * 64, platform="here", isolation="A"
@@ -96,8 +97,8 @@ def promote_second(registry: Registry, home: Home, job: Job) -> ModelVersion:
         record_verification(session, version, passed)
     live = Decision("go-live", "approve", "operations@example.org", "read")
     with registry.write() as session:
-        decide(session, "flight-delay", version.number, live, home.load_policy())
-        promote(session, "flight-delay", version.number, home.load_policy(), "here")
+        decide(session, "flight-delay", version.number, live, load_policy(home))
+        promote(session, "flight-delay", version.number, load_policy(home), "here")
     return version
 
 

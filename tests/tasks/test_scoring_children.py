@@ -20,11 +20,11 @@ from tasks.home import Home
 from tasks.job import Job
 from tasks.logs import present_facts
 from tasks.part_file import FOLDER
+from tasks.policy import ScoringRules
 from tasks.process import Room
 from tasks.sandbox import Tier
 from tasks.scoring import DayScored, score_days
 from tasks.scoring_children import ScoringChild, ScoringChildren
-from tasks.scoring_rules import ScoringRules
 from tests.support.waiting import stretched, wait_until
 from tests.tasks.calls import Score
 from tests.tasks.conftest import MODEL, ROWS

@@ -25,9 +25,9 @@ from tasks.home import Home
 from tasks.job import Job, load_champion, plan_job
 from tasks.part_scoring import score_part
 from tasks.parts import Part, PartDone
+from tasks.policy import ScoringRules
 from tasks.sandbox import Tier
 from tasks.scoring import score_days
-from tasks.scoring_rules import ScoringRules
 from tasks.versus import (
     COMPARED,
     Comparison,

@@ -8,6 +8,7 @@ from flows.factory.up import PACE, Pace, Ready, keep_up
 from flows.run.place import current_home
 from flows.screen.console import err, out, print_facts, progress
 from flows.server.facts import hold_up
+from tasks.policy import load_policy
 from tasks.home import Home
 from tasks.sandbox import NO_BOUNDARY, require_isolation
 
@@ -33,7 +34,7 @@ def run_up(port: int, pace: Pace = PACE) -> None:
     home.make()
     home.require_lab()
     home.open_registry().close()
-    tier = require_isolation(home.load_policy().minimum_isolation)
+    tier = require_isolation(load_policy(home).minimum_isolation)
     if tier.name == "C":
         err.print(f"[yellow]warning:[/] isolation tier C ({tier.why}): {NO_BOUNDARY}")
     with hold_up(home), progress("starting the factory"):

@@ -11,6 +11,7 @@ from flows.screen.text import show
 from flows.server.at_server import announce
 from registry.approvers import Presence, enrol, list_approvers, remove_approver
 from registry.vault import Vault, make_key
+from tasks.policy import load_policy
 
 
 @click.group()
@@ -41,7 +42,7 @@ def approvers_add(name: str, by: str | None, code: str | None) -> None:
     _print_qr(uri)
     out.print(uri, markup=False)
     out.print("It is shown only now; the registry keeps it encrypted. Clear the screen afterwards.")
-    if not any(name in names for names in home.load_policy().approvers.values()):
+    if not any(name in names for names in load_policy(home).approvers.values()):
         err.print(f"The policy opens no gate to {show(name)} yet: {home.policy_path}", markup=False)
 
 
@@ -58,7 +59,7 @@ def _print_qr(text: str) -> None:
 def approvers_list(as_json: bool) -> None:
     """List who is enrolled, and which gates the policy opens to them."""
     home = current_home()
-    policy = home.load_policy()
+    policy = load_policy(home)
     with home.open_registry() as registry, registry.read() as session:
         enrolled = {approver.name: since for approver, since in list_approvers(session)}
     named = {name for names in policy.approvers.values() for name in names}

@@ -1,12 +1,14 @@
-"""How many score at once: the ``[scoring]`` table of the factory's policy."""
+"""The factory's policy, read: what approvals and isolation it asks for, how many score at once."""
 
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from registry.errors import PolicyError
+from registry.policy import Policy
+from registry.policy import load_policy as read_policy
+from tasks.home import Home
 
 RUNNERS = ("threads", "dask")
 SHARD_ROWS = 1_000_000  # a child starts in about a second, which fewer rows do not pay for
@@ -31,12 +33,22 @@ class ScoringRules:
         return max(1, min(self.workers, rows // self.shard_rows))
 
 
-def load_rules(path: Path) -> ScoringRules:
-    """Return the rules in the policy at ``path``; what it does not say is as on one machine.
+def load_policy(home: Home) -> Policy:
+    """Return what the policy asks for: its ``[approvals]`` and ``[isolation]``.
+
+    Raises:
+        PolicyError: the file is missing or wrong.
+    """
+    return read_policy(home.policy_path)
+
+
+def load_rules(home: Home) -> ScoringRules:
+    """Return the policy's ``[scoring]``; what it does not say is as on one machine.
 
     Raises:
         PolicyError: the file is missing, or says something that cannot be meant.
     """
+    path = home.policy_path
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as err:

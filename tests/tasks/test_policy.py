@@ -1,4 +1,4 @@
-"""The ``[scoring]`` table: what it may say, how many score at once, in how many shards a day."""
+"""The policy's ``[scoring]``: what it may say, how many score at once, in how many shards a day."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from registry.errors import PolicyError
-from registry.policy import load_policy
-from tasks.scoring_rules import ScoringRules, load_rules, parse_rules
+from registry.policy import load_policy as read_policy
+from tasks.home import Home, find_home
+from tasks.policy import ScoringRules, load_policy, load_rules, parse_rules
 
 POLICY = Path(__file__).parents[2] / "deployments" / "policy.toml"
+
+
+def home_in(folder: Path) -> Home:
+    return find_home({"PILOTLINE_HOME": str(folder)}, folder)
 
 
 def test_without_a_table_it_is_threads_as_many_as_there_are_processors() -> None:
@@ -68,14 +73,14 @@ def test_the_policy_s_other_tables_are_its_own_and_its_digest_does_not_change(
 ) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(POLICY.read_text("utf-8") + "\n[scoring]\nworkers = 3\nshard_rows = 7\n")
-    assert load_rules(path) == ScoringRules("threads", "", 3, 7)
-    assert load_policy(path).digest() == load_policy(POLICY).digest()
+    home = home_in(tmp_path)
+    assert load_rules(home) == ScoringRules("threads", "", 3, 7)
+    assert load_policy(home).digest() == read_policy(POLICY).digest()
 
 
 @pytest.mark.parametrize("text", [None, "[scoring", "scoring = 3"])
 def test_a_policy_that_cannot_be_read_is_refused_in_words(tmp_path: Path, text: str | None) -> None:
-    path = tmp_path / "policy.toml"
     if text is not None:
-        path.write_text(text)
+        (tmp_path / "policy.toml").write_text(text)
     with pytest.raises(PolicyError, match=r"policy\.toml"):
-        load_rules(path)
+        load_rules(home_in(tmp_path))
