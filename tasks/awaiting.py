@@ -10,8 +10,8 @@ from registry.serving import Waiting, list_waiting
 from registry.store import Session
 from registry.verifications import passed_verification
 from tasks.challenge import present_evaluation
-from tasks.gates import policy_of
 from tasks.home import Home
+from tasks.version_policy import policy_of
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from registry.reigns import Reign
 from registry.resolution import serving_champion
 from registry.versions import get_version
 from tasks.challenge import face_champion
-from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.promoting import Gate, find_gate, promote_compared
+from tasks.version_policy import policy_of
 
 log = logging.getLogger("pilotline")
 

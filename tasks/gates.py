@@ -14,7 +14,7 @@ from registry.errors import ApproverError
 from registry.importing import Imported, Importer, import_model
 from registry.models import get_model
 from registry.names import same_person
-from registry.policy import GATES, Policy, tighten
+from registry.policy import GATES, Policy
 from registry.promotions import rollback
 from registry.reigns import Reign
 from registry.resolution import champion
@@ -30,11 +30,11 @@ from registry.statuses import Retired, retire
 from registry.store import Session
 from registry.vault import Vault
 from registry.versions import ModelVersion, get_version, status_of, version_by_id
-from tasks.bundle import load_bundle, load_manifest
+from tasks.bundle import load_bundle
 from tasks.challenge import require_compared
 from tasks.home import Home
-from tasks.model_folder import read_wishes
 from tasks.policy import load_policy
+from tasks.version_policy import policy_of
 
 Done = TypeVar("Done")
 
@@ -119,19 +119,6 @@ def _counted_before(
     (other,) = (gate for gate in GATES if gate != said.gate)
     others = [name for name in policy.approvers[other] if not same_person(name, found.approver)]
     return found if others or not policy.distinct_approvers else None
-
-
-def policy_of(home: Home, registry: Registry, version: ModelVersion) -> Policy:
-    """Return the factory's policy with what the version's own ``model.toml`` tightens.
-
-    Raises:
-        PolicyError: the policy cannot be read, or the version asks for less than it.
-        MissingBlobError, DigestMismatchError: the version is damaged.
-    """
-    manifest = load_manifest(registry, version)
-    config = registry.blobs.get(manifest.file("model.toml").sha256)
-    where = f"model.toml of {manifest.model} {version.number}"
-    return tighten(load_policy(home), where, read_wishes(config))
 
 
 def asks_for_code(home: Home, name: str, number: str) -> bool:

@@ -11,10 +11,10 @@ from registry.reigns import Reign
 from registry.store import Session
 from registry.versions import ModelVersion
 from tasks.challenge import require_compared
-from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.job import check_record
 from tasks.verification import platform
+from tasks.version_policy import policy_of
 
 
 @dataclass(frozen=True)

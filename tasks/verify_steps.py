@@ -6,9 +6,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from registry.versions import get_version
-from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.verification import Verified, verify_once
+from tasks.version_policy import policy_of
 
 log = logging.getLogger("pilotline")
 

@@ -33,9 +33,9 @@ from registry.versions import get_version, status_of
 from tasks.challenge import DECIDABLE
 from tasks.errors import SettingsError
 from tasks.gate_steps import read_gate
-from tasks.gates import policy_of
 from tasks.home import Home
 from tasks.promoting import Gate
+from tasks.version_policy import policy_of
 
 PREFIX, ANSWER = "suspended-", "-response"  # how Prefect 3.8 names what a suspended run waits for
 

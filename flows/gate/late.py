@@ -5,8 +5,8 @@ from flows.gate.waking import list_shown, try_to_wake
 from flows.screen.text import show
 from registry.errors import ApprovalError
 from registry.versions import get_version
-from tasks.gates import policy_of
 from tasks.home import Home
+from tasks.version_policy import policy_of
 
 
 def refuse_stale(home: Home, model: str, version: str, gate: str) -> None:

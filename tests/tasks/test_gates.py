@@ -24,9 +24,10 @@ from registry.resolution import champion
 from registry.vault import Vault, make_key
 from registry.versions import Learned, get_version, learned_from, status_of
 from tasks.bundle import Bundle, load_bundle
-from tasks.gates import policy_of, record_decision, retire_version, roll_back
+from tasks.gates import record_decision, retire_version, roll_back
 from tasks.home import Home
 from tasks.job import load_champion
+from tasks.version_policy import policy_of
 
 MODEL = "flight-delay"
 SAID = Decision("review", "approve", "reviewer@example.org", "read the evidence")
