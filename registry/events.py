@@ -161,7 +161,7 @@ def first_misfit(events: Iterable[EventFacts]) -> int | None:
     return None
 
 
-def _of(session: Session, model_id: int | None) -> Select[tuple[Event]]:
+def _of(session: Session, model_id: int | None) -> Select[Event]:
     """Return a query of a chain; by its name, which is what the table is indexed by."""
     chain = _chain(session, model_id)
     return select(Event).where(Event.chain == chain, Event.model_id == model_id)

@@ -238,7 +238,7 @@ def _learn_ids(
     """Keep the ids that the database gave to what later rows refer to."""
     if table is Event:
         query = select(Event.seq, Event.id).where(Event.model_id == model_id)
-        ids["event_id"].update(session.execute(query).tuples().all())
+        ids["event_id"].update(session.execute(query).all())
     elif table is Approval:
         mine = Approval.version_id.in_(ids["version_id"].values())
         for approval in session.scalars(select(Approval).where(mine)):

@@ -135,7 +135,7 @@ def data_lineage(session: Session, data: DataVersion) -> Lineage:
     )
     scored = its_own | Run.id.in_(joined)
     runs = _runs(session, scored | _by(learned))
-    scorers: CompoundSelect[tuple[int]] = union(
+    scorers: CompoundSelect[int] = union(
         select(Run.version_id).where(scored), select(Run.challenger_id).where(scored)
     )
     kept = _versions(session, ModelVersion.id.in_(learned) | ModelVersion.id.in_(scorers))
@@ -205,7 +205,7 @@ def _versions(session: Session, which: ColumnElement[bool]) -> dict[int, KnownVe
     return {row.id: KnownVersion(row, model, status) for row, model, status in rows}
 
 
-def _by(versions: Sequence[int] | Select[tuple[int]]) -> ColumnElement[bool]:
+def _by(versions: Sequence[int] | Select[int]) -> ColumnElement[bool]:
     """Return the condition that one of ``versions`` scored, alone or with another."""
     return or_(Run.version_id.in_(versions), Run.challenger_id.in_(versions))
 

@@ -430,7 +430,7 @@ def last_outcomes(
         .where(Run.model_id == model_id, Run.variant == variant)
         .where(Run.date >= start, Run.date <= end)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def list_runs(session: Session, version: ModelVersion) -> list[tuple[Run, RunOutcome | None]]:

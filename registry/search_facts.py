@@ -184,11 +184,11 @@ def _last_scored(session: Session, ids: Sequence[int]) -> dict[int, date]:
     return _pairs(session, query)
 
 
-def _pairs(session: Session, query: Select[tuple[int, Value]]) -> dict[int, Value]:
-    return dict(session.execute(query).tuples().all())
+def _pairs(session: Session, query: Select[int, Value]) -> dict[int, Value]:
+    return dict(session.execute(query).all())
 
 
-def _lists(session: Session, query: Select[tuple[int, str]]) -> dict[int, list[str]]:
+def _lists(session: Session, query: Select[int, str]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for model_id, value in session.execute(query):
         found.setdefault(model_id, []).append(value)

@@ -8,8 +8,8 @@ from flows.factory.up import PACE, Pace, Ready, keep_up
 from flows.run.place import current_home
 from flows.screen.console import err, out, print_facts, progress
 from flows.server.facts import hold_up
-from tasks.policy import load_policy
 from tasks.home import Home
+from tasks.policy import load_policy
 from tasks.sandbox import NO_BOUNDARY, require_isolation
 
 
