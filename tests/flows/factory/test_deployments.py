@@ -100,7 +100,7 @@ def test_the_pool_is_the_one_that_the_environment_names() -> None:
 
 
 def test_a_server_of_this_version_is_taken(server: str) -> None:
-    assert PrefectApi(server).check_version() == "3.8.8"
+    assert PrefectApi(server).check_version() == "3.9.1"
 
 
 def test_a_server_of_another_version_is_refused() -> None:
@@ -116,7 +116,7 @@ def test_a_server_of_another_version_is_refused() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Older) as older:
         threading.Thread(target=older.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{older.server_address[1]}/api"
-        with pytest.raises(SettingsError, match=r"is version 3\.4\.1, expected 3\.8\.8"):
+        with pytest.raises(SettingsError, match=r"is version 3\.4\.1, expected 3\.9\.1"):
             PrefectApi(url).check_version()
         older.shutdown()
 

@@ -121,7 +121,7 @@ def test_its_server_asks_for_credentials_and_its_worker_has_them(guarded: Guarde
 
 def test_its_state_is_shown_to_who_has_them(guarded: Guarded) -> None:
     found = run_process(guarded.home, "status", "--json", settings=ASKING).json["server"]
-    assert (found["problem"], found["version"], found["schedules"]) == ("", "3.8.8", 1)
+    assert (found["problem"], found["version"], found["schedules"]) == ("", "3.9.1", 1)
 
 
 def test_who_has_none_is_told_so(guarded: Guarded) -> None:

@@ -28,7 +28,7 @@ class Guard:
                 if elsewhere:
                     self.send_header("Location", elsewhere)
                 self.end_headers()
-                self.wfile.write(b'"3.8.8"')
+                self.wfile.write(b'"3.9.1"')
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
@@ -116,7 +116,7 @@ def test_a_server_that_does_not_allow_it_is_said_with_its_words() -> None:
     with Guard(403) as guard, pytest.raises(SettingsError) as refused:
         PrefectApi(guard.url, {"PREFECT_API_KEY": "pnu_canary"}).check_version()
     assert str(refused.value) == (
-        f"Prefect server '{guard.url}': does not allow GET /admin/version (403: \"3.8.8\"). "
+        f"Prefect server '{guard.url}': does not allow GET /admin/version (403: \"3.9.1\"). "
         "Set PREFECT_API_KEY to what that server expects."
     )
 
