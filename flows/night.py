@@ -1,7 +1,7 @@
 """Score every night that a model owes, oldest first, in one process with one environment."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from prefect import State, flow
@@ -34,8 +34,6 @@ def night(model: str) -> State[Any]:
     """
     home = current_home()
     owed = find_nights(home, model)
-    if owed.again is not None:
-        _start_again(model, owed.again)
     fetched = fetch_nights(home, owed.dataset, [n.date for n in owed.nights if not n.ingested])
     for day in fetched.days:
         emit_ingested(day)
@@ -50,17 +48,6 @@ def night(model: str) -> State[Any]:
     if deployed_run() is not None:
         _start_monitor(model, scored)
     return _ending(model, owed.nights, fetched, scored)
-
-
-def _start_again(model: str, at: datetime) -> None:
-    """Start the model's night once more at ``at``: a clock change made this start too early."""
-    run_deployment(
-        f"night/{model}",
-        scheduled_time=at,
-        timeout=0,
-        as_subflow=False,
-        idempotency_key=f"night-{model}-{at.isoformat()}",
-    )
 
 
 def _start_monitor(model: str, scored: Sequence[DayScored]) -> None:

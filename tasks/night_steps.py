@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -29,7 +29,7 @@ from tasks.sources import open_source
 from tasks.standing import list_scheduled
 from tasks.validation import Validator
 
-# A worker of Prefect 3.8 takes a run up to 10 s before its time: that is no start too early.
+# A worker of Prefect 3.9.1 takes a run up to 10 s before its time: that is no start too early.
 AHEAD = timedelta(minutes=1)
 
 log = logging.getLogger("pilotline")
@@ -41,7 +41,6 @@ class Owed:
 
     dataset: str
     nights: tuple[Night, ...]  # oldest first
-    again: datetime | None  # a night due soon, for which this start was too early
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def find_nights(home: Home, name: str) -> Owed:
         nights = open_nights(registry, name, version, schedule, at)
         dataset = input_of(registry, version)
     log.info("%s owes %s night%s", name, len(nights), "s" * (len(nights) != 1))
-    return Owed(dataset, tuple(nights), schedule.too_early(at))
+    return Owed(dataset, tuple(nights))
 
 
 @task(cache_policy=NO_CACHE)

@@ -12,9 +12,6 @@ from tasks.cron import Cron, read_cron
 from tasks.errors import LabError
 from tasks.toml_table import Table
 
-# Prefect 3.8 starts what falls into the hour that a clock change skips an hour before it, on the
-# evening before where that hour is after midnight. No clock change is longer, but for one of a day.
-EARLY = timedelta(hours=2)
 CLOCK = "%H:%M"
 
 
@@ -60,17 +57,6 @@ class Schedule:
             due = self.due(day + timedelta(days=n))
             if due is not None and due > after:
                 return day + timedelta(days=n)
-        return None
-
-    def too_early(self, at: datetime) -> datetime | None:
-        """Return when to come again, where a clock change made somebody start a night before it.
-
-        None on all other days.
-        """
-        for day in self.nights(at, at + EARLY):
-            due = self.due(day)
-            if due is not None and due.astimezone(self._zone).time() != self.cron.first:
-                return due
         return None
 
     @property

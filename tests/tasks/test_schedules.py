@@ -88,7 +88,6 @@ def test_the_starts_of_prefect_leave_no_night_out_and_none_is_done_before_its_da
     begin = datetime(year, 1, 1, 12, tzinfo=own)
     starts = asyncio.run(plan.get_dates(n=360, start=begin))
     moments = [datetime.fromtimestamp(start.timestamp(), UTC) for start in starts]
-    moments += [again for at in moments if (again := schedule.too_early(at)) is not None]
     done: list[date] = []
     for at in sorted(moments):
         new = [day for day in schedule.nights(begin, at) if day not in done]
