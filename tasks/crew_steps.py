@@ -66,7 +66,7 @@ def _no_parameters() -> AbstractContextManager[object]:
     """Return a context in which nothing is sent along with a task.
 
     Otherwise Prefect sends to a cluster, with each task, the parameters of the one that submits it
-    (Prefect 3.8): here the home, with the registry's password and the approvals' key.
+    (Prefect 3.9.1): here the home, with the registry's password and the approvals' key.
     """
     asking = TaskRunContext.get()
     return asking.model_copy(update={"parameters": {}}) if asking else nullcontext()

@@ -39,7 +39,7 @@ def _load_secret(dataset: str, name: str) -> str:
     from prefect.exceptions import PrefectException
 
     try:
-        # Prefect decides by _sync, which its types do not know (3.8), whether this is awaited.
+        # Prefect decides by _sync, which its types do not know (3.9.1), whether this is awaited.
         value = cast(Any, Secret).load(name, _sync=True).get()
     except (ValueError, PrefectException, HTTPError, OSError) as err:
         raise SourceError(

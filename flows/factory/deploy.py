@@ -40,7 +40,7 @@ def ensure_pool(api: PrefectApi, name: str, kind: str = "process") -> tuple[str,
 def lost_pool(api: PrefectApi) -> bool:
     """Tell whether the deployments are in no work pool, in which nothing of them ever runs.
 
-    Prefect 3.8 leaves them so when somebody deletes the pool, also once it is there again, which
+    Prefect 3.9.1 leaves them so when somebody deletes the pool, also once it is there again, which
     a worker sees to by itself.
     """
     nights = api.get("/deployments/name/night/night")

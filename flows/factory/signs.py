@@ -13,7 +13,7 @@ from flows.server.api import PrefectApi
 from registry.base import now
 from tasks.strays import PROCESSES
 
-HEARTBEAT_S = 30  # the shortest that Prefect 3.8 takes; set for every process of 'pilotline up'
+HEARTBEAT_S = 30  # the shortest that Prefect 3.9.1 takes; set for every process of 'pilotline up'
 GRACE_S = 90.0  # three heartbeats, and long enough to start; so all is well in three minutes
 AHEAD = timedelta(minutes=5)  # a clock elsewhere may be fast; Prefect leaves out what is to come
 HEARTBEAT = "prefect.flow-run.heartbeat"

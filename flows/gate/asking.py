@@ -37,7 +37,7 @@ from tasks.home import Home
 from tasks.promoting import Gate
 from tasks.version_policy import policy_of
 
-PREFIX, ANSWER = "suspended-", "-response"  # how Prefect 3.8 names what a suspended run waits for
+PREFIX, ANSWER = "suspended-", "-response"  # how Prefect 3.9.1 names what a suspended run waits for
 
 MOST_INPUTS = 200  # of a run; each question leaves three, an answer one
 
@@ -98,7 +98,7 @@ def deployed_run() -> FlowRun | None:
     """Return the run around this, if it is one that can be suspended: of a deployment, no subflow.
 
     Source:
-        HandlePausingFlows in Prefect 3.8's server/orchestration/core_policy.py.
+        HandlePausingFlows in Prefect 3.9.1's server/orchestration/core_policy.py.
     """
     context = FlowRunContext.get()
     run = context.flow_run if context else None

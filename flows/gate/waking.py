@@ -11,7 +11,7 @@ from tasks.errors import SettingsError
 from tasks.home import Home
 
 WAKE = "decided elsewhere"
-# How the message of a run ends that nobody decided on in time (Prefect 3.8, core_policy.py).
+# How the message of a run ends that nobody decided on in time (Prefect 3.9.1, core_policy.py).
 EXPIRED = "and never resumed."
 
 log = logging.getLogger("pilotline")

@@ -14,7 +14,7 @@ from typing import Any
 from tasks.errors import SettingsError
 
 TIMEOUT_S = 15
-BUSY = 503  # what it answers when another of its requests holds the database (Prefect 3.8)
+BUSY = 503  # what it answers when another of its requests holds the database (Prefect 3.9.1)
 BUSY_WAITS_S = (0.5, 1.0, 2.0, 4.0)
 PAGE = 200  # Prefect gives no more at once
 NOT_KNOWN, NOT_ALLOWED = 401, 403

@@ -29,7 +29,7 @@ def at_server(what: str) -> Iterator[PrefectServer]:
 def flow_run(what: str) -> Iterator[None]:
     """Let flows run in the block, at a server that answers, without the heartbeat's wait.
 
-    The exit of a sync flow waits a second for its heartbeat thread (Prefect 3.8); a command in
+    The exit of a sync flow waits a second for its heartbeat thread (Prefect 3.9.1); a command in
     the foreground is its own heartbeat.
     """
     with at_server(what) as server, no_heartbeat(server):
@@ -52,7 +52,7 @@ def no_heartbeat(server: PrefectServer) -> Iterator[None]:
 def _drain() -> None:
     """Send Prefect what it still holds back; at its own exit the server would be gone.
 
-    Left to itself it tries for a minute to reach a server that has stopped (Prefect 3.8).
+    Left to itself it tries for a minute to reach a server that has stopped (Prefect 3.9.1).
     """
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker

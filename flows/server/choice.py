@@ -29,7 +29,7 @@ def prepare_environment(home: Home, environment: MutableMapping[str, str]) -> No
     """Set what Prefect reads when it is imported; call it before that.
 
     The user's own profiles are left out: a logged-in profile would run our flows at the user's
-    server (Prefect 3.8). Only ``PREFECT_API_URL`` in the environment itself counts.
+    server (Prefect 3.9.1). Only ``PREFECT_API_URL`` in the environment itself counts.
     """
     for name in ("PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
         environment.pop(name, None)

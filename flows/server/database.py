@@ -4,7 +4,7 @@ import asyncio
 
 from tasks.errors import SettingsError
 
-EXTENSION = "pg_trgm"  # Prefect 3.8 searches names with it
+EXTENSION = "pg_trgm"  # Prefect 3.9.1 searches names with it
 SETTING = "PILOTLINE_PREFECT_DB"
 WAIT_S = 10
 NOT_ALLOWED = "42501"  # insufficient_privilege, appendix A of the PostgreSQL 15 manual

@@ -52,7 +52,7 @@ def server_settings(home: Home, url: str) -> dict[str, str]:
     """
     settings = {
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home.prefect / "ui"),
-        # By default in the server's memory: after its restart Prefect 3.8 ends each run that asks
+        # By default in the server's memory: after its restart Prefect 3.9.1 ends each run that asks
         # to go on holding its deployment's only slot, and the slots of dead ones stay taken.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
     }

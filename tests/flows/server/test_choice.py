@@ -34,7 +34,7 @@ END_LIMIT_S = 20  # a server takes 1 s to end on two idle cores
 def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Return a process that holds a temporary server open, and end what is left of it.
 
-    Its user is logged in elsewhere: that profile would run our flows there (Prefect 3.8).
+    Its user is logged in elsewhere: that profile would run our flows there (Prefect 3.9.1).
     """
     theirs = tmp_path / "user" / ".prefect"
     theirs.mkdir(parents=True)
