@@ -7,7 +7,7 @@ S3_PORT ?= 7480
 
 BIN := .venv/bin
 PACKAGES := flows tasks registry
-CHECKED := $(PACKAGES) tests benchmarks
+CHECKED := pilotline tests benchmarks
 
 # A stamp is written last, so an environment without one is not ready. Once the development tools
 # are in, that environment also serves setup and demo: they must not take the tools out again.
@@ -41,10 +41,10 @@ demo: $(READY)  ## a model from folder to monitored production, on real flights
 TIER ?= test
 
 test: $(DEV)  ## run the tests, with a factory, a crash, a night and the demo: six minutes
-	@$(BIN)/python -m tests.support.run $(TIER) $(ARGS)
+	@$(BIN)/python -m tests.support.suite.run $(TIER) $(ARGS)
 
 test-quick: $(DEV)  ## run the tests that start no process, on SQLite
-	@$(BIN)/python -m tests.support.run quick $(ARGS)
+	@$(BIN)/python -m tests.support.suite.run quick $(ARGS)
 
 test-all: $(DEV)  ## run every test there is, older packages, every Python, planted faults: hours
 	@$(MAKE) --no-print-directory test TIER=all
@@ -55,14 +55,14 @@ test-all: $(DEV)  ## run every test there is, older packages, every Python, plan
 
 # Oldest first; what is not installed is said.
 test-pythons: $(DEV)  ## run the quick tests on every Python from 3.11 to 3.14 that uv finds
-	@$(BIN)/python -m tests.support.pythons
+	@$(BIN)/python -m tests.support.suite.pythons
 
 budgets: $(DEV)  ## run what .ci/run runs, and write down what each file may cost from now on
-	@$(BIN)/python -m tests.support.run ci --write-budgets
+	@$(BIN)/python -m tests.support.suite.run ci --write-budgets
 
 # moto serves the same tests in make test; this is a server that people run in earnest.
-S3_TESTS ?= tests/registry tests/tasks/test_s3_folder.py tests/tasks/test_source_s3.py \
-    tests/tasks/test_sources_conform.py \
+S3_TESTS ?= tests/registry tests/tasks/test_s3_folder.py tests/tasks/sources/test_s3.py \
+    tests/tasks/sources/test_sources_conform.py \
     tests/flows/test_shared_home.py tests/flows/test_shared_home_flows.py -k "s3 or demo_ends or \
     lies_in_the_home or in_parts or lake_in_a_folder or replayed_equal or doctor"
 test-s3: $(DEV)  ## run the tests that use S3 on a real Ceph object gateway
@@ -98,12 +98,12 @@ bench: $(DEV)  ## measure what the README claims
 
 # The command in a lock's header is replaced, so that options given here do not end up in the file.
 lock: $(DEV)  ## resolve the lock files again (newest versions: ARGS=--upgrade)
-	@$(compile) pyproject.toml -o requirements.lock $(ARGS)
-	@$(compile) pyproject.toml --group dev -c requirements.lock \
+	@$(compile) pyproject.toml --extra example --group build -o requirements.lock $(ARGS)
+	@$(compile) pyproject.toml --extra example --group build --group dev -c requirements.lock \
 	    -o requirements-dev.lock $(ARGS)
-	@$(compile) tasks/notebook_runner.py -o tasks/notebook.lock $(ARGS)
+	@$(compile) tasks/sandbox/notebook_runner.py -o tasks/sandbox/notebook.lock $(ARGS)
 	@! grep -nE '^ *(-i|-f|--index-url|--extra-index-url|--find-links)|://' \
-	    requirements*.lock tasks/notebook.lock \
+	    requirements*.lock tasks/sandbox/notebook.lock \
 	    || { echo "A lock file names a package index; it would bind everyone to it."; exit 1; }
 
 compile = $(UV) pip compile $(INTO_VENV) --universal --generate-hashes \
@@ -111,7 +111,7 @@ compile = $(UV) pip compile $(INTO_VENV) --universal --generate-hashes \
 
 clean:  ## remove .venv and caches; what pilotline stored in .pilotline stays
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find $(CHECKED) -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find $(PACKAGES) tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(RUNTIME): requirements.lock pyproject.toml
 	$(call install,requirements.lock,270 MB to download)
@@ -132,7 +132,7 @@ define install
 	@echo "Installing about $$(grep -c '^[a-z].*==' $(1)) packages," \
 	    "$(2) unless cached; one to three minutes ..."
 	@$(UV) pip sync $(INTO_VENV) --require-hashes --compile-bytecode $(only_wheels) $(1)
-	@$(UV) pip install $(INTO_VENV) --offline --no-deps --editable .
+	@$(UV) pip install $(INTO_VENV) --offline --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@rm .venv/unfinished; touch $@
 endef

@@ -92,7 +92,7 @@ def measure_environment(home: Path) -> list[Row]:
     script = (
         "import json, sys\n"
         "from pathlib import Path\n"
-        "from tasks.environments import built_environment\n"
+        "from pilotline.tasks.sandbox.environments import built_environment\n"
         "lock = Path('lab/models/flight-delay/requirements.lock').read_bytes()\n"
         f"for n in range({REPEATS}):\n"
         "    with built_environment(Path(sys.argv[1]), 'flight-delay', lock) as built:\n"
@@ -111,8 +111,8 @@ def measure_backfill(home: Path) -> list[Row]:
     script = (
         "import sys, time\n"
         "from datetime import date\n"
-        "from tasks.home import find_home\n"
-        "from tasks.score_steps import make_plan, run_plan\n"
+        "from pilotline.tasks.home import find_home\n"
+        "from pilotline.tasks.score.steps import make_plan, run_plan\n"
         "import os, pathlib\n"
         "home = find_home(os.environ, pathlib.Path.cwd())\n"
         "start, end = map(date.fromisoformat, sys.argv[1:])\n"

@@ -23,7 +23,7 @@ from rich.console import Console
 from benchmarks.bench import Row, print_table
 from benchmarks.flights import load_month, load_year
 from benchmarks.rivals import EVIDENTLY, NANNYML, ask, make_environment
-from tasks.profiles import ProfileFold, decode_profile, merge_profiles, profile_rows
+from pilotline.tasks.stats.profiles import ProfileFold, decode_profile, merge_profiles, profile_rows
 
 ROUNDS, FOLDS = 3, 7
 MILLION, BATCH_ROWS = 1_000_000, 65_536

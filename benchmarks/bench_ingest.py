@@ -26,8 +26,8 @@ from rich.console import Console
 
 from benchmarks.bench import ROOT, Row, print_table
 from benchmarks.bench_registry import postgres
-from tasks.datasets import load_dataset
-from tasks.example import seed_flights
+from pilotline.tasks.example.flights import seed_flights
+from pilotline.tasks.lab.datasets import load_dataset
 
 YEAR = ("2013-01-01", "2013-12-31")
 BIG_DAY = "2013-06-01"

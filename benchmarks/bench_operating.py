@@ -26,16 +26,16 @@ from rich.console import Console
 
 from benchmarks.bench import PILOTLINE, ROOT, Row, environment, print_table, watch_to_end
 from benchmarks.registry_fill import fill_registries
-from flows.server.api import PrefectApi
-from flows.server.facts import find_up
-from registry import Registry
-from registry.canonical import canonical_json, digest_bytes
-from registry.ingests import Ingest, record_ingest
-from registry.resolution import champion
-from registry.runs import Claim, Ending, claim_partition, end_run
-from tasks.example import seed_flights
-from tasks.home import Home, find_home
-from tasks.planning import TO_DO
+from pilotline.flows.server.api import PrefectApi
+from pilotline.flows.server.facts import find_up
+from pilotline.registry import Registry
+from pilotline.registry.form.canonical import canonical_json, digest_bytes
+from pilotline.registry.gates.resolution import champion
+from pilotline.registry.runs.ingests import Ingest, record_ingest
+from pilotline.registry.runs.runs import Claim, Ending, claim_partition, end_run
+from pilotline.tasks.example.flights import seed_flights
+from pilotline.tasks.home import Home, find_home
+from pilotline.tasks.score.plan import TO_DO
 
 FIRST = date(2013, 1, 1)
 LATER = date(2014, 1, 1)  # ten years of days that no flights are of
@@ -222,8 +222,8 @@ def ten_years_ingest(day: date) -> Ingest:
 
 def time_plan(home: Home, what: str, using: str) -> Row:
     """Measure planning by the function that the command and the flow call."""
-    from tasks.job import load_champion
-    from tasks.planning import plan_backfill
+    from pilotline.tasks.lab.bundle import load_champion
+    from pilotline.tasks.score.plan import plan_backfill
 
     end = LATER + timedelta(days=TEN_YEARS - 1)
     found = []

@@ -30,13 +30,13 @@ from sqlalchemy import create_engine, event, func, make_url, select, text
 from benchmarks.bench import ROOT, Row, print_table
 from benchmarks.contend import MODELS, contend, make_registration
 from benchmarks.registry_fill import WORDS, check_chains, fill_registries, settle
-from registry import Registry
-from registry.events import Event
-from registry.registration import register
-from registry.resolution import resolve_champion
-from registry.search import Bound, Query, search_models
-from registry.versions import ModelVersion
-from tasks.certificates import trusting
+from pilotline.registry import Registry
+from pilotline.registry.gates.resolution import resolve_champion
+from pilotline.registry.record.events import Event
+from pilotline.registry.record.registration import register
+from pilotline.registry.record.versions import ModelVersion
+from pilotline.registry.search.query import Bound, Query, search_models
+from pilotline.tasks.certificates import trusting
 
 SIZE = (10_000, 10)  # models, versions of each; MLflow's store has as many
 ROUNDS = 6
@@ -239,11 +239,13 @@ def measure_contention(database: str, url: str, blobs: Path) -> list[Row]:
 
 def measure_import() -> Row:
     """A fresh interpreter that imports the registry."""
-    command = [sys.executable, "-c", "import registry"]
+    command = [sys.executable, "-c", "import pilotline.registry"]
     run = partial(subprocess.run, command, cwd=ROOT, check=True)
     run()
     seconds = statistics.median(timed(run) for _ in range(5))
-    return Row("import registry, fresh interpreter", f"{seconds:.2f} s", "0.5 s", seconds <= 0.5)
+    return Row(
+        "import the registry, fresh interpreter", f"{seconds:.2f} s", "0.5 s", seconds <= 0.5
+    )
 
 
 @contextmanager

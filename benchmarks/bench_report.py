@@ -21,12 +21,12 @@ from sqlalchemy.orm import Session
 
 from benchmarks.bench import PILOTLINE, Row, print_table
 from benchmarks.wide_factory import FLOATS, INTEGERS, TEXTS, load_version, make_factory
-from registry.ingests import Ingest, record_ingest
-from registry.metrics import Metric, record_metric
-from registry.runs import Claim, Ending, claim_partition, end_run
-from registry.versions import ModelVersion
-from tasks.home import Home
-from tasks.profiles import profile_rows
+from pilotline.registry.record.metrics import Metric, record_metric
+from pilotline.registry.record.versions import ModelVersion
+from pilotline.registry.runs.ingests import Ingest, record_ingest
+from pilotline.registry.runs.runs import Claim, Ending, claim_partition, end_run
+from pilotline.tasks.home import Home
+from pilotline.tasks.stats.profiles import profile_rows
 
 START, DAYS = date(2024, 2, 1), 365
 ROWS = 950  # a day has about so many, like the flights

@@ -22,8 +22,8 @@ from rich.console import Console
 
 from benchmarks.bench import ROOT, Row, print_table, watch_to_end
 from benchmarks.wide_factory import MODELS, add_day, feature_names, make_factory
-from tasks.certificates import trusting
-from tasks.home import Home
+from pilotline.tasks.certificates import trusting
+from pilotline.tasks.home import Home
 
 SMALL, MILLION, WIDE, LONG, LONGER = (date(2024, 2, day) for day in range(1, 6))
 ROUNDS = 3

@@ -6,15 +6,15 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.registry_fill import PLATFORM, POLICY
-from registry import Registry
-from registry.approvals import Decision, decide
-from registry.canonical import digest_bytes
-from registry.models import ModelFacts
-from registry.policy import GATES
-from registry.promotions import promote
-from registry.registration import Judged, Registration, register
-from registry.verifications import Verification, record_verification
-from registry.versions import Learned, get_version
+from pilotline.registry import Registry
+from pilotline.registry.form.canonical import digest_bytes
+from pilotline.registry.gates.approvals import Decision, decide
+from pilotline.registry.gates.policy import GATES
+from pilotline.registry.gates.promotions import promote
+from pilotline.registry.record.models import ModelFacts
+from pilotline.registry.record.registration import Judged, Registration, register
+from pilotline.registry.record.verifications import Verification, record_verification
+from pilotline.registry.record.versions import Learned, get_version
 
 MODELS = ("churn", "delay", "price", "risk")  # fewer than processes: they meet in each
 

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from tasks.home import Home
+from pilotline.tasks.home import Home
 
 
 def main() -> None:
@@ -36,10 +36,10 @@ def home_in(root: Path) -> Home:
 
 def ingest(home: Home, name: str, days: list[date]) -> dict[str, Any]:
     """Bring the days in as the command does."""
-    from tasks.datasets import load_dataset
-    from tasks.ingestion import ingest_days
-    from tasks.sources import open_source
-    from tasks.validation import Validator
+    from pilotline.tasks.ingest.days import ingest_days
+    from pilotline.tasks.ingest.validation import Validator
+    from pilotline.tasks.lab.datasets import load_dataset
+    from pilotline.tasks.sources.opening import open_source
 
     dataset = load_dataset(home.lab, name)
     source, validator = open_source(dataset, home.root), Validator(dataset)
@@ -59,7 +59,7 @@ def ingest_by_hand(home: Home, name: str, days: list[date]) -> dict[str, Any]:
     from deltalake import DeltaTable, write_deltalake
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    from tasks.datasets import load_dataset
+    from pilotline.tasks.lab.datasets import load_dataset
 
     dataset = load_dataset(home.lab, name)
     context = gx.get_context(mode="ephemeral")

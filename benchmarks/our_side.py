@@ -6,8 +6,8 @@ import time
 
 import pyarrow.parquet as pq
 
-from tasks.drift import judge_others
-from tasks.profiles import profile_rows
+from pilotline.tasks.stats.drift import judge_others
+from pilotline.tasks.stats.profiles import profile_rows
 
 
 def main() -> None:

@@ -13,17 +13,17 @@ from typing import Any
 
 from sqlalchemy import Table, func, insert, select, text
 
-from registry import Registry
-from registry.aliases import CHAMPION, Alias
-from registry.approvals import Approval, ApprovalUse, approval_digest
-from registry.audit import check_model
-from registry.canonical import canonical_json, digest_bytes
-from registry.events import GENESIS, Event, hash_event
-from registry.metrics import Metric
-from registry.models import RegisteredModel
-from registry.policy import GATES, Policy
-from registry.verifications import Verification
-from registry.versions import ModelVersion, VersionStatus
+from pilotline.registry import Registry
+from pilotline.registry.audit.walk import check_model
+from pilotline.registry.form.canonical import canonical_json, digest_bytes
+from pilotline.registry.gates.approvals import Approval, ApprovalUse, approval_digest
+from pilotline.registry.gates.policy import GATES, Policy
+from pilotline.registry.record.aliases import CHAMPION, Alias
+from pilotline.registry.record.events import GENESIS, Event, hash_event
+from pilotline.registry.record.metrics import Metric
+from pilotline.registry.record.models import RegisteredModel
+from pilotline.registry.record.verifications import Verification
+from pilotline.registry.record.versions import ModelVersion, VersionStatus
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 CHUNK = 500  # models inserted in one transaction

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.certificates import trusting
+from pilotline.tasks.certificates import trusting
 
 ROOT = Path(__file__).parent.parent
 # What each needs beside itself: Evidently 0.7.23 cannot be imported beside pandas 3, and neither

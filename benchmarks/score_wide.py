@@ -26,11 +26,11 @@ def main() -> None:
 def score_whole(root: Path, model: str, day: date) -> dict[str, Any]:
     """Do everything a scoring run does, without Prefect."""
     from benchmarks.wide_factory import find_home
-    from registry.references import resolve
-    from tasks.bundle import load_bundle
-    from tasks.job import plan_job
-    from tasks.sandbox import probe_isolation
-    from tasks.scoring import score_days
+    from pilotline.registry.gates.references import resolve
+    from pilotline.tasks.lab.bundle import load_bundle
+    from pilotline.tasks.sandbox.walls import probe_isolation
+    from pilotline.tasks.score.days import score_days
+    from pilotline.tasks.score.job import plan_job
 
     home = find_home(root)
     with home.open_registry() as registry:
@@ -52,12 +52,12 @@ def stream_children(
 ) -> dict[str, Any]:
     """Let children predict the day's batches: read, sent, predicted, received, and dropped."""
     from benchmarks.wide_factory import find_files_of, find_home, load_version
-    from tasks.environments import built_environment
-    from tasks.parts import deal
-    from tasks.predictions import BATCH_ROWS, output_schema
-    from tasks.process import Room, scoring_child
-    from tasks.profiles import ProfileFold
-    from tasks.sandbox import probe_isolation
+    from pilotline.tasks.sandbox.environments import built_environment
+    from pilotline.tasks.sandbox.launching import Room, scoring_child
+    from pilotline.tasks.sandbox.predictions import BATCH_ROWS, output_schema
+    from pilotline.tasks.sandbox.walls import probe_isolation
+    from pilotline.tasks.score.shards.cuts import deal
+    from pilotline.tasks.stats.profiles import ProfileFold
 
     home, tier = find_home(root), probe_isolation()
     bundle = load_version(home, model)
@@ -109,7 +109,7 @@ def stream_here(root: Path, model: str, day: date) -> dict[str, Any]:
 
     from benchmarks.by_hand import load_module
     from benchmarks.wide_factory import find_files_of, find_home, load_version
-    from tasks.predictions import BATCH_ROWS
+    from pilotline.tasks.sandbox.predictions import BATCH_ROWS
 
     home = find_home(root)
     bundle = load_version(home, model)

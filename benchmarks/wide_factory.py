@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from registry.ingests import Ingest, record_ingest
-from registry.versions import get_version
-from tasks import lake
-from tasks.bundle import Bundle, load_bundle
-from tasks.datasets import Dataset, load_dataset
-from tasks.digests import partition_digest
-from tasks.home import Home
-from tasks.model_folder import load_model_folder
-from tasks.partition_files import PartitionFiles, find_files
-from tasks.sandbox import probe_isolation
-from tasks.training import train_version
-from tasks.version_contents import Request
+from pilotline.registry.record.versions import get_version
+from pilotline.registry.runs.ingests import Ingest, record_ingest
+from pilotline.tasks.home import Home
+from pilotline.tasks.lab.bundle import Bundle, load_bundle
+from pilotline.tasks.lab.datasets import Dataset, load_dataset
+from pilotline.tasks.lab.models import load_model_folder
+from pilotline.tasks.lake import tables as lake
+from pilotline.tasks.lake.digests import partition_digest
+from pilotline.tasks.lake.partition_files import PartitionFiles, find_files
+from pilotline.tasks.sandbox.walls import probe_isolation
+from pilotline.tasks.train.contents import Request
+from pilotline.tasks.train.training import train_version
 
 ROOT = Path(__file__).parent.parent
 MODELS = ("linear", "boosting")

@@ -9,9 +9,9 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
-from flows.gate.reminders import ADDRESS
-from flows.gate.waking import EXPIRED
-from registry.notify import send_message
+from pilotline.flows.gate.reminders import ADDRESS
+from pilotline.flows.gate.waking import EXPIRED
+from pilotline.registry.consumers import send_message
 
 PREFIX = "prefect.flow-run."
 # What a person types to do again what a flow did.

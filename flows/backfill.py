@@ -9,14 +9,13 @@ from prefect import flow
 from prefect.exceptions import Pause
 from prefect.states import Cancelled, Failed
 
-from flows.gate.asking import deployed_run
-from flows.run.pacing import Pace, kept_pace
-from flows.run.place import current_home
-from flows.score import emit_scored
-from flows.screen.logs import FACT
-from tasks.planning import PlannedDay
-from tasks.score_steps import make_plan, run_plan
-from tasks.scoring import DayScored
+from pilotline.flows.gate.asking import deployed_run
+from pilotline.flows.run.pacing import Pace, kept_pace
+from pilotline.flows.run.place import current_home
+from pilotline.flows.score import emit_scored
+from pilotline.flows.screen.logs import FACT
+from pilotline.tasks.score import DayScored, PlannedDay
+from pilotline.tasks.score.steps import make_plan, run_plan
 
 log = logging.getLogger("pilotline")
 

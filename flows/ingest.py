@@ -5,12 +5,11 @@ from datetime import date
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.run.events import emit
-from flows.run.place import current_home
-from tasks.data_docs import describe_day, describe_refusal
-from tasks.errors import PartitionRefusedError
-from tasks.ingest_steps import ingest_range
-from tasks.ingestion import DayIngested
+from pilotline.flows.run.events import emit
+from pilotline.flows.run.place import current_home
+from pilotline.tasks.errors import PartitionRefusedError
+from pilotline.tasks.ingest import DayIngested, describe_day, describe_refusal
+from pilotline.tasks.ingest.steps import ingest_range
 
 
 @flow(flow_run_name="ingest-{dataset}-{start}-{end}")

@@ -9,27 +9,25 @@ from typing import Any
 
 from prefect import flow
 
-from flows.backfill import backfill
-from flows.ingest import ingest
-from flows.monitor import monitor
-from flows.release import Released, release
-from flows.retrain import retrain
-from flows.run.place import current_home
-from flows.score import score
-from flows.screen.logs import CHAPTER, COMMAND, FACT
-from flows.train import train
-from registry.approvals import Decision
-from registry.runs import PRODUCTION
-from tasks.catalogue import show_model, show_version
-from tasks.example import SeedReport
-from tasks.gates import record_decision
-from tasks.home import Home
-from tasks.ingestion import DayIngested
-from tasks.monitoring import Watch
-from tasks.performance import DayRealized
-from tasks.quarantine import count_reasons
-from tasks.scoring import DayScored
-from tasks.training import Trained
+from pilotline.flows.backfill import backfill
+from pilotline.flows.ingest import ingest
+from pilotline.flows.monitor import monitor
+from pilotline.flows.release import Released, release
+from pilotline.flows.retrain import retrain
+from pilotline.flows.run.place import current_home
+from pilotline.flows.score import score
+from pilotline.flows.screen.logs import CHAPTER, COMMAND, FACT
+from pilotline.flows.train import train
+from pilotline.registry.gates import Decision
+from pilotline.registry.runs import PRODUCTION
+from pilotline.tasks.decide import record_decision
+from pilotline.tasks.example import SeedReport
+from pilotline.tasks.explain import show_model, show_version
+from pilotline.tasks.home import Home
+from pilotline.tasks.ingest import DayIngested, count_reasons
+from pilotline.tasks.monitor import DayRealized, Watch
+from pilotline.tasks.score import DayScored
+from pilotline.tasks.train import Trained
 
 MODEL = "flight-delay"
 JANUARY = (date(2013, 1, 1), date(2013, 1, 31))

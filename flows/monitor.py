@@ -7,13 +7,13 @@ from math import isfinite
 
 from prefect import flow
 
-from flows.gate.asking import deployed_run
-from flows.run.artifacts import show_report
-from flows.run.events import emit
-from flows.run.place import current_home
-from tasks.errors import NothingToDoError
-from tasks.monitor_steps import check_staleness, monitor_days
-from tasks.monitoring import Watch
+from pilotline.flows.gate.asking import deployed_run
+from pilotline.flows.run.artifacts import show_report
+from pilotline.flows.run.events import emit
+from pilotline.flows.run.place import current_home
+from pilotline.tasks.errors import NothingToDoError
+from pilotline.tasks.monitor import Watch
+from pilotline.tasks.monitor.steps import check_staleness, monitor_days
 
 log = logging.getLogger("pilotline")
 

@@ -9,15 +9,15 @@ from prefect.artifacts import create_table_artifact
 from prefect.deployments import run_deployment
 from prefect.states import Completed, Failed
 
-from flows.gate.asking import deployed_run
-from flows.ingest import emit_ingested
-from flows.run.events import emit
-from flows.run.place import current_home
-from flows.score import emit_scored
-from tasks.night_steps import Fetched, fetch_nights, find_nights, judge_nights
-from tasks.nights import Delivery, Night, describe_deadline
-from tasks.score_steps import score_production
-from tasks.scoring import DayScored
+from pilotline.flows.gate.asking import deployed_run
+from pilotline.flows.ingest import emit_ingested
+from pilotline.flows.run.events import emit
+from pilotline.flows.run.place import current_home
+from pilotline.flows.score import emit_scored
+from pilotline.tasks.schedule import Delivery, Night, describe_deadline
+from pilotline.tasks.schedule.steps import Fetched, fetch_nights, find_nights, judge_nights
+from pilotline.tasks.score import DayScored
+from pilotline.tasks.score.steps import score_production
 
 WAITING = "waiting for data"
 

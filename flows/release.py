@@ -7,14 +7,14 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.gate.asking import deployed_run, end_run, forget_answers, pass_gate
-from flows.run.events import emit
-from flows.run.place import current_home
-from flows.run.telling import deliver_due
-from registry.promotions import Wish
-from tasks.gate_steps import check_evaluation, is_champion, promote_version
-from tasks.promoting import Gate
-from tasks.verify_steps import verify
+from pilotline.flows.gate.asking import deployed_run, end_run, forget_answers, pass_gate
+from pilotline.flows.run.events import emit
+from pilotline.flows.run.place import current_home
+from pilotline.flows.run.telling import deliver_due
+from pilotline.registry.gates import Wish
+from pilotline.tasks.decide import Gate
+from pilotline.tasks.decide.steps import check_evaluation, is_champion, promote_version
+from pilotline.tasks.verify.steps import verify
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from prefect import flow
 
-from flows.run.place import current_home
-from tasks.explain_steps import replay as replay_step
-from tasks.replaying import Replayed
+from pilotline.flows.run.place import current_home
+from pilotline.tasks.explain import Replayed
+from pilotline.tasks.explain.steps import replay as replay_step
 
 
 @flow(flow_run_name="replay-{run_id}")

@@ -8,14 +8,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel
 
-from flows.gate.asking import deployed_run, end_run
-from flows.release import Released, release
-from flows.run.events import emit
-from flows.run.place import current_home
-from tasks.errors import RetrainingRefusedError
-from tasks.monitor_steps import ask_to_retrain
-from tasks.train_steps import train_from_champion
-from tasks.training import Trained
+from pilotline.flows.gate.asking import deployed_run, end_run
+from pilotline.flows.release import Released, release
+from pilotline.flows.run.events import emit
+from pilotline.flows.run.place import current_home
+from pilotline.tasks.errors import RetrainingRefusedError
+from pilotline.tasks.monitor.steps import ask_to_retrain
+from pilotline.tasks.train import Trained
+from pilotline.tasks.train.steps import train_from_champion
 
 log = logging.getLogger("pilotline")
 

@@ -4,10 +4,10 @@ from datetime import date
 
 from prefect import flow
 
-from flows.run.events import emit
-from flows.run.place import current_home
-from tasks.score_steps import score_production, score_shadow
-from tasks.scoring import DayScored
+from pilotline.flows.run.events import emit
+from pilotline.flows.run.place import current_home
+from pilotline.tasks.score import DayScored
+from pilotline.tasks.score.steps import score_production, score_shadow
 
 
 @flow(flow_run_name="score-{model}-{day}")

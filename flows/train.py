@@ -4,10 +4,10 @@ from datetime import date
 
 from prefect import flow
 
-from flows.run.events import emit
-from flows.run.place import current_home
-from tasks.train_steps import train_from_lab
-from tasks.training import Trained
+from pilotline.flows.run.events import emit
+from pilotline.flows.run.place import current_home
+from pilotline.tasks.train import Trained
+from pilotline.tasks.train.steps import train_from_lab
 
 
 @flow(flow_run_name="train-{model}")

@@ -2,9 +2,9 @@
 
 from prefect import flow
 
-from flows.run.place import current_home
-from tasks.verification import Verified
-from tasks.verify_steps import verify as verify_step
+from pilotline.flows.run.place import current_home
+from pilotline.tasks.verify import Verified
+from pilotline.tasks.verify.steps import verify as verify_step
 
 
 @flow(flow_run_name="verify-{model}-{version}")

@@ -4,8 +4,8 @@ from prefect import flow
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from flows.run.place import current_home
-from tasks.night_steps import find_ready
+from pilotline.flows.run.place import current_home
+from pilotline.tasks.schedule.steps import find_ready
 
 
 @flow(flow_run_name="wake")

@@ -6,9 +6,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from registry.blobs import BlobStore
-from registry.blobs_opening import open_blobs
-from registry.store import Store
+from pilotline.registry.blobs import BlobStore, open_blobs
+from pilotline.registry.store import Store
 
 
 class Registry(Store):
@@ -30,12 +29,12 @@ class Registry(Store):
 
 
 def _upgrade(engine: Engine) -> None:
-    from registry.migrations.upgrade import upgrade  # alembic: only when needed
+    from pilotline.registry.migrations.upgrade import upgrade  # alembic: only when needed
 
     upgrade(engine)
 
 
 def _keep_search(session: Session) -> AbstractContextManager[None]:
-    from registry.search_docs import describing_changes  # every table: writers only
+    from pilotline.registry.search import describing_changes  # every table: writers only
 
     return describing_changes(session)

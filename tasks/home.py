@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry import Registry
-from registry.blobs_opening import split_s3
-from registry.errors import StoreError
-from registry.store import show_url
-from registry.vault import KEY_VARIABLE
-from tasks.errors import SettingsError
-from tasks.s3_folder import Folder, S3Folder
+from pilotline.registry import Registry
+from pilotline.registry.blobs import split_s3
+from pilotline.registry.form import StoreError
+from pilotline.registry.gates import KEY_VARIABLE
+from pilotline.registry.store import show_url
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.s3_folder import Folder, S3Folder
 
 
 @dataclass(frozen=True)

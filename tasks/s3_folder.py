@@ -8,10 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from registry.blobs_s3 import S3Blobs
-from registry.errors import StoreError
-from registry.s3_client import code_of, connect, status_of, worded
-from tasks.errors import LakeError
+from pilotline.registry.blobs import S3Blobs, code_of, connect, status_of, worded
+from pilotline.registry.form import StoreError
+from pilotline.tasks.errors import LakeError
 
 PATIENCE = {"connect_timeout": "5s", "timeout": "60s", "max_retries": "4", "retry_timeout": "60s"}
 

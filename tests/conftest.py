@@ -13,13 +13,13 @@ from types import FrameType
 import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
-from registry import Registry
-from tasks.s3_folder import Folder
-from tasks.sandbox import Tier, probe_isolation
-from tests.support.metering import Metering
-from tests.support.once import Kept, kept_server, made_once, shared_folder
-from tests.support.programs import lack
-from tests.support.selection import Selection, add_options
+from pilotline.registry import Registry
+from pilotline.tasks.s3_folder import Folder
+from pilotline.tasks.sandbox.walls import Tier, probe_isolation
+from tests.support.servers.once import Kept, kept_server, made_once, shared_folder
+from tests.support.servers.programs import lack
+from tests.support.suite.metering import Metering
+from tests.support.suite.selection import Selection, add_options
 
 # Takes back what a test does to rows, sequences and triggers. Deleting is much cheaper than making
 # a database anew, or than TRUNCATE: both make several files a table.
@@ -134,7 +134,7 @@ def s3_address(shared: Path) -> Iterator[S3Address]:
 
 def _moto(folder: Path) -> list[str]:
     """Return what starts moto, which in this process hung (5.2), at a port that it takes itself."""
-    return [sys.executable, "-m", "tests.support.moto_server", str(folder / "endpoint")]
+    return [sys.executable, "-m", "tests.support.servers.moto_server", str(folder / "endpoint")]
 
 
 def _address_of_moto(folder: Path) -> dict[str, str] | None:
@@ -166,7 +166,7 @@ def postgresql(shared: Path) -> Iterator[Kept]:
 
 
 def _postgresql(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.support.postgresql_server", str(folder / "url")]
+    return [sys.executable, "-m", "tests.support.servers.postgresql_server", str(folder / "url")]
 
 
 def _url_of_postgresql(folder: Path) -> dict[str, str] | None:

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from registry import Registry
-from registry.models import ModelFacts, list_models, put_model
+from pilotline.registry import Registry
+from pilotline.registry.record.models import ModelFacts, list_models, put_model
 
 
 def spoil(url: str, folder: Path, *statements: str) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import uv
 
-from tests.support.company import STORE, WITH_STORE, company_index, make_wheel
-from tests.support.programs import own_mounts, require
+from tests.support.places import ROOT
+from tests.support.servers.company import STORE, WITH_STORE, company_index, make_wheel
+from tests.support.servers.programs import own_mounts, require
 
-ROOT = Path(__file__).parents[1]
 FILES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "tasks/certificates.py")
 
 

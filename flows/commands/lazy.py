@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from tasks.logs import note
+from pilotline.tasks.logs import note
 
 
 @dataclass(frozen=True)
 class Line:
-    """A command in the group's help: where it is declared, and the first sentence of its own."""
+    """A command in the group's help: its module in this room, and the first sentence of its own."""
 
     module: str
     help: str
@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
         """
         module = self._modules.pop(cmd_name, None)
         if module is not None:
-            declared = vars(import_module(module))
+            declared = vars(import_module(f"{__package__}.{module}"))
             found = declared.get(f"{cmd_name}_") or declared[cmd_name]
             self.add_command(found, cmd_name)
         return super().get_command(ctx, cmd_name)
@@ -97,15 +97,15 @@ def _noting(act: Callable[..., Any]) -> Callable[..., Any]:
 def _keep_lines() -> None:
     """Let what is logged be written as lines where PILOTLINE_LOG asks for it."""
     if os.environ.get("PILOTLINE_LOG"):  # first: it costs nothing where nobody asks
-        from flows.screen.logs import log_lines, way_of
+        from pilotline.flows.screen.logs import log_lines, way_of
 
         log_lines(way_of(os.environ))
 
 
 def _complain(text: str) -> None:
-    from flows.screen.console import log  # names in it may come from outside
-    from flows.screen.logs import lines_are_kept
-    from flows.screen.text import show
+    from pilotline.flows.screen.console import log  # names in it may come from outside
+    from pilotline.flows.screen.logs import lines_are_kept
+    from pilotline.flows.screen.text import show
 
     if lines_are_kept():
         log.error(text)
@@ -115,7 +115,7 @@ def _complain(text: str) -> None:
 
 def is_refusal(error: Exception) -> bool:
     """Tell whether ``error`` is one of ours, whose message says what to do."""
-    from registry.errors import RegistryError
-    from tasks.errors import StepError
+    from pilotline.registry.form import RegistryError
+    from pilotline.tasks.errors import StepError
 
     return isinstance(error, RegistryError | StepError)

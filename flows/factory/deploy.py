@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from flows.screen.logs import said_in
-from flows.server.api import PrefectApi, quote
-from tasks.errors import SettingsError
+from pilotline.flows.screen.logs import said_in
+from pilotline.flows.server.api import PrefectApi, quote
+from pilotline.tasks.errors import SettingsError
 
 POOL_VARIABLE, POOL = "PILOTLINE_POOL", "pilotline"  # the name where the variable is not set
 ROOT = Path(__file__).resolve().parents[2]  # where flows/ lies: entry points count from there
@@ -66,7 +66,7 @@ def deploy_all(environment: Mapping[str, str], log: Path, check: Callable[[], No
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server.command", *words],
+            [sys.executable, "-m", "pilotline.flows.server.command", *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tasks.home import Home
-from tasks.policy import load_policy
-from tasks.s3_folder import Folder
+from pilotline.tasks.home import Home
+from pilotline.tasks.lab import load_policy
+from pilotline.tasks.s3_folder import Folder
 
 FREE_GIB = 2.0  # environments of a model and a lake of a few million rows
 
@@ -81,8 +81,7 @@ def _home(home: Home) -> str:
 
 
 def _lab(home: Home) -> str:
-    from tasks.datasets import list_datasets
-    from tasks.model_folder import list_model_folders
+    from pilotline.tasks.lab import list_datasets, list_model_folders
 
     home.require_lab()
     models, datasets = list_model_folders(home.lab), list_datasets(home.lab)
@@ -106,7 +105,7 @@ def _blobs(home: Home) -> str:
 def _lake(home: Home) -> str:
     import pyarrow as pa
 
-    from tasks import lake
+    from pilotline.tasks import lake
 
     with _probe_folder(home.lake) as path:
         rows = pa.table({"day": pa.array([0], pa.date32()), "x": [1.0]})
@@ -132,10 +131,8 @@ def _probe_folder(lake: Folder) -> Iterator[Folder]:
 
 
 def _champions(home: Home) -> str:
-    from registry.aliases import CHAMPION, get_alias
-    from registry.events import first_broken_event
-    from registry.models import list_models
-    from tasks.job import load_champion
+    from pilotline.registry.record import CHAMPION, first_broken_event, get_alias, list_models
+    from pilotline.tasks.lab import load_champion
 
     with home.open_registry() as registry:
         with registry.read() as session:
@@ -156,7 +153,7 @@ def _policy(home: Home) -> str:
 
 
 def _isolation(home: Home) -> str:
-    from tasks.sandbox import NO_BOUNDARY, require_isolation
+    from pilotline.tasks.sandbox import NO_BOUNDARY, require_isolation
 
     tier = require_isolation(load_policy(home).minimum_isolation)
     remark = f"; {NO_BOUNDARY}" if tier.name == "C" else ""
@@ -164,8 +161,8 @@ def _isolation(home: Home) -> str:
 
 
 def _environments(home: Home) -> str:
-    from tasks.environments import built_environment
-    from tasks.model_folder import list_model_folders, load_model_folder
+    from pilotline.tasks.lab import list_model_folders, load_model_folder
+    from pilotline.tasks.sandbox import built_environment
 
     names = list_model_folders(home.lab)
     if not names:
@@ -177,7 +174,7 @@ def _environments(home: Home) -> str:
 
 
 def _server(home: Home) -> str:
-    from flows.server.choice import PrefectServer
+    from pilotline.flows.server.choice import PrefectServer
 
     with PrefectServer(home) as server:
         server.wait()

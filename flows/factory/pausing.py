@@ -5,10 +5,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from flows.server.api import PrefectApi
-from flows.server.facts import find_up
-from tasks.errors import NothingToDoError, SettingsError
-from tasks.home import Home
+from pilotline.flows.server.api import PrefectApi
+from pilotline.flows.server.facts import find_up
+from pilotline.tasks.errors import NothingToDoError, SettingsError
+from pilotline.tasks.home import Home
 
 RUNNING, PAUSED = "RUNNING", "PAUSED"
 WAITING = ("SCHEDULED", "PENDING")  # for a process

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.errors import SettingsError
+from pilotline.tasks.errors import SettingsError
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0

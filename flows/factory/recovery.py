@@ -5,10 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from flows.factory.signs import GRACE_S, Signs
-from flows.server.api import PrefectApi
-from registry.base import now
-from tasks.errors import SettingsError
+from pilotline.flows.factory.signs import GRACE_S, Signs
+from pilotline.flows.server.api import PrefectApi
+from pilotline.registry.store import now
+from pilotline.tasks.errors import SettingsError
 
 MOST_STARTS = 4  # of one piece of work: what kills its process each time is not to do so for ever
 WITHIN = timedelta(days=3)  # a weekend without power; what crashed before that is history

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flows.server.api import PrefectApi, quote
-from registry.base import now
-from registry.canonical import digest_json
-from tasks.errors import SettingsError
-from tasks.logs import about
-from tasks.standing import Scheduled
+from pilotline.flows.server.api import PrefectApi, quote
+from pilotline.registry.form import digest_json
+from pilotline.registry.store import now
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.logs import about
+from pilotline.tasks.schedule import Scheduled
 
 TAG = "pilotline-night"
 # What a model's deployment takes over from the one in deployments/prefect.yaml.

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from flows.server.api import PrefectApi
-from registry.base import now
-from tasks.strays import PROCESSES
+from pilotline.flows.server.api import PrefectApi
+from pilotline.registry.store import now
+from pilotline.tasks.sandbox import PROCESSES
 
 HEARTBEAT_S = 30  # the shortest that Prefect 3.9.1 takes; set for every process of 'pilotline up'
 GRACE_S = 90.0  # three heartbeats, and long enough to start; so all is well in three minutes

@@ -7,18 +7,18 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from flows.factory.deploy import pool_name
-from flows.factory.pausing import PAUSED, RUNNING, describe_range, list_backfills
-from flows.factory.recovery import TAKEN_UP
-from flows.factory.schedules import TAG
-from flows.server.api import PrefectApi, quote
-from flows.server.facts import find_up
-from registry.base import now
-from registry.serving import last_shown
-from tasks.awaiting import Awaited, list_awaited
-from tasks.errors import SettingsError
-from tasks.home import Home
-from tasks.standing import Standing, list_scheduled, stand
+from pilotline.flows.factory.deploy import pool_name
+from pilotline.flows.factory.pausing import PAUSED, RUNNING, describe_range, list_backfills
+from pilotline.flows.factory.recovery import TAKEN_UP
+from pilotline.flows.factory.schedules import TAG
+from pilotline.flows.server.api import PrefectApi, quote
+from pilotline.flows.server.facts import find_up
+from pilotline.registry.gates import last_shown
+from pilotline.registry.store import now
+from pilotline.tasks.decide import Awaited, list_awaited
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.home import Home
+from pilotline.tasks.schedule import Standing, list_scheduled, stand
 
 NOT_VERIFIED = "go-live, once it is verified"  # nobody can decide before
 BOTH_APPROVED = "none: both are approved, 'pilotline release' promotes it"

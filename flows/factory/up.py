@@ -11,22 +11,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flows.factory.deploy import POOL_VARIABLE, deploy_all, ensure_pool, lost_pool, pool_name
-from flows.factory.processes import Kept
-from flows.factory.recovery import Recovery
-from flows.factory.schedules import drop_missed, sync_schedules
-from flows.factory.signs import HEARTBEAT_S
-from flows.screen.logs import FACT
-from flows.server.api import KEY, PrefectApi, quote
-from flows.server.choice import prepare_environment
-from flows.server.facts import Facts, write_facts
-from flows.server.settings import CLIENTS_ONLY, SERVER_ONLY, require_free, server_settings
-from flows.server.worker import worker_name
-from tasks.errors import SettingsError
-from tasks.home import Home
-from tasks.schedules import Schedule
-from tasks.standing import list_scheduled
-from tasks.strays import MARK, end_marked
+from pilotline.flows.factory.deploy import (
+    POOL_VARIABLE,
+    deploy_all,
+    ensure_pool,
+    lost_pool,
+    pool_name,
+)
+from pilotline.flows.factory.processes import Kept
+from pilotline.flows.factory.recovery import Recovery
+from pilotline.flows.factory.schedules import drop_missed, sync_schedules
+from pilotline.flows.factory.signs import HEARTBEAT_S
+from pilotline.flows.screen.logs import FACT
+from pilotline.flows.server.api import KEY, PrefectApi, quote
+from pilotline.flows.server.choice import prepare_environment
+from pilotline.flows.server.facts import Facts, write_facts
+from pilotline.flows.server.settings import CLIENTS_ONLY, SERVER_ONLY, require_free, server_settings
+from pilotline.flows.server.worker import worker_name
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.home import Home
+from pilotline.tasks.lab import Schedule
+from pilotline.tasks.sandbox import MARK, end_marked
+from pilotline.tasks.schedule import list_scheduled
 
 PORT = 4200  # Prefect's own
 START_WAIT_S = 300  # of our own, whose end is noticed at once: 12 s on two idle cores
@@ -101,12 +107,12 @@ class Factory:
         self._clients = self._environment(SERVER_ONLY)
         if own:
             self._clients.pop(KEY, None)  # of another server, as for the commands
-        command = _module("flows.server.worker", self._pool)
+        command = _module("pilotline.flows.server.worker", self._pool)
         self.worker: Kept | None = Kept("worker", command, self._clients, logs / "worker.log")
         self.server: Kept | None = None
         if own:
             settings = self._environment(CLIENTS_ONLY) | server_settings(home, url)
-            command = _module("flows.server.serving", str(port))
+            command = _module("pilotline.flows.server.serving", str(port))
             self.server = Kept("server", command, settings, logs / "server.log")
 
     def start(self) -> Ready:
@@ -250,7 +256,7 @@ class Factory:
 
     def _sync_again(self) -> None:
         """Bring schedules up to date; what is in the way now may be gone next time."""
-        from registry.errors import RegistryError
+        from pilotline.registry.form import RegistryError
 
         try:
             if ensure_pool(self.api, self._pool)[1]:

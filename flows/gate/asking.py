@@ -21,21 +21,20 @@ from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.states import Cancelled, Completed
 
-from flows.gate.form import Answer, GateForm, judge_answer
-from flows.gate.late import say_earlier
-from flows.gate.page import Page, escape_markdown, make_page
-from flows.gate.reminders import Waiting, forget_reminder, tell_waiting
-from flows.gate.waking import wake_releases
-from registry.base import now
-from registry.policy import Policy
-from registry.statuses import last_move
-from registry.versions import get_version, status_of
-from tasks.challenge import DECIDABLE
-from tasks.errors import SettingsError
-from tasks.gate_steps import read_gate
-from tasks.home import Home
-from tasks.promoting import Gate
-from tasks.version_policy import policy_of
+from pilotline.flows.gate.form import Answer, GateForm, judge_answer
+from pilotline.flows.gate.late import say_earlier
+from pilotline.flows.gate.page import Page, escape_markdown, make_page
+from pilotline.flows.gate.reminders import Waiting, forget_reminder, tell_waiting
+from pilotline.flows.gate.waking import wake_releases
+from pilotline.registry.gates import Policy, last_move
+from pilotline.registry.record import get_version, status_of
+from pilotline.registry.store import now
+from pilotline.tasks.decide import Gate
+from pilotline.tasks.decide.steps import read_gate
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.home import Home
+from pilotline.tasks.lab import policy_of
+from pilotline.tasks.train import DECIDABLE
 
 PREFIX, ANSWER = "suspended-", "-response"  # how Prefect 3.9.1 names what a suspended run waits for
 

@@ -8,19 +8,18 @@ from typing import Any
 from prefect.input import RunInput
 from pydantic import Field, ValidationError
 
-from flows.gate.late import say_earlier
-from registry.approvals import Decision
-from registry.approvers import Presence
-from registry.base import now
-from registry.errors import (
+from pilotline.flows.gate.late import say_earlier
+from pilotline.registry.form import (
     ApprovalError,
     ApproverError,
     PolicyError,
     TextRefusedError,
     VersionUnfitError,
 )
-from tasks.gates import record_decision
-from tasks.home import Home
+from pilotline.registry.gates import Decision, Presence
+from pilotline.registry.store import now
+from pilotline.tasks.decide import record_decision
+from pilotline.tasks.home import Home
 
 MAX_TEXT = 2000
 # A worker takes a run up 10 to 60 s after the form was sent. What lay longer was typed by somebody

@@ -1,12 +1,12 @@
 """What is told to who approves too late, or on evidence that is no longer so."""
 
-from flows.gate.page import make_page
-from flows.gate.waking import list_shown, try_to_wake
-from flows.screen.text import show
-from registry.errors import ApprovalError
-from registry.versions import get_version
-from tasks.home import Home
-from tasks.version_policy import policy_of
+from pilotline.flows.gate.page import make_page
+from pilotline.flows.gate.waking import list_shown, try_to_wake
+from pilotline.flows.screen.text import show
+from pilotline.registry.form import ApprovalError
+from pilotline.registry.record import get_version
+from pilotline.tasks.home import Home
+from pilotline.tasks.lab import policy_of
 
 
 def refuse_stale(home: Home, model: str, version: str, gate: str) -> None:

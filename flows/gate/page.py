@@ -5,19 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.screen.text import local, show
-from registry import Registry
-from registry.canonical import digest_json
-from registry.consumers import broken_by, list_consumers
-from registry.errors import UnknownModelError
-from registry.events import latest_event
-from registry.models import get_model
-from registry.resolution import serving_champion
-from registry.versions import get_version
-from tasks.catalogue import show_version
-from tasks.challenge import present_evaluation
-from tasks.comparing import compare_versions
-from tasks.home import Home
+from pilotline.flows.screen.text import local, show
+from pilotline.registry import Registry
+from pilotline.registry.consumers import broken_by, list_consumers
+from pilotline.registry.form import UnknownModelError, digest_json
+from pilotline.registry.gates import serving_champion
+from pilotline.registry.record import get_model, get_version, latest_event
+from pilotline.tasks.explain import show_version
+from pilotline.tasks.home import Home
+from pilotline.tasks.train import compare_versions, present_evaluation
 
 MARKED = re.compile(r"([\\`*_\[\]<>#|~$!])")  # what Markdown reads as more than text
 FINGERPRINT = 12  # hexadecimal digits: it tells a change, it proves nothing

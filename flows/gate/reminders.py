@@ -12,9 +12,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
-from flows.screen.text import show
-from registry.base import now
-from registry.notify import send_message
+from pilotline.flows.screen.text import show
+from pilotline.registry.consumers import send_message
+from pilotline.registry.store import now
 
 ADDRESS = "PILOTLINE_NOTIFY"  # an Apprise URL; may hold a secret
 ALERT = "alert/alert"  # the deployment that sends a message

@@ -4,11 +4,11 @@ import logging
 import os
 from typing import Any
 
-from flows.server.api import PrefectApi
-from flows.server.facts import find_up
-from registry.base import now
-from tasks.errors import SettingsError
-from tasks.home import Home
+from pilotline.flows.server.api import PrefectApi
+from pilotline.flows.server.facts import find_up
+from pilotline.registry.store import now
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.home import Home
 
 WAKE = "decided elsewhere"
 # How the message of a run ends that nobody decided on in time (Prefect 3.9.1, core_policy.py).

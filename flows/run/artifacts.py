@@ -4,9 +4,9 @@ from datetime import date
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from tasks.home import Home
-from tasks.report_markdown import describe_report, tabulate_questions
-from tasks.report_steps import make_report
+from pilotline.tasks.home import Home
+from pilotline.tasks.report import describe_report, tabulate_questions
+from pilotline.tasks.report.steps import make_report
 
 
 def show_report(home: Home, model: str, day: date) -> None:

@@ -18,13 +18,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.utilities.urls import url_for
 
-from flows.screen.logs import FACT
-from registry.base import now
-from tasks.errors import StepError
-from tasks.home import Home
-from tasks.landed import find_ended
-from tasks.planning import TO_DO, PlannedDay
-from tasks.scoring import DayScored
+from pilotline.flows.screen.logs import FACT
+from pilotline.registry.store import now
+from pilotline.tasks.errors import StepError
+from pilotline.tasks.home import Home
+from pilotline.tasks.score import TO_DO, DayScored, PlannedDay, find_ended
 
 SHOWN = 20  # how often the progress is written anew; a request takes 10 ms or more
 MOST_ROWS = 1000  # of the table, which the page holds whole

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from flows.screen.logs import way_of
-from tasks.home import Home, find_home
+from pilotline.flows.screen.logs import way_of
+from pilotline.tasks.home import Home, find_home
 
 
 def current_home() -> Home:

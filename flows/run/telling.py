@@ -3,16 +3,15 @@
 import os
 from collections.abc import Sequence
 
-from flows.run.place import current_home
-from flows.screen.console import err
-from flows.screen.text import show
-from registry.outbox import Delivery
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import err
+from pilotline.flows.screen.text import show
+from pilotline.registry.consumers import Delivery
 
 
 def deliver_due(every: bool = False) -> Sequence[Delivery]:
     """Send what is due and say on standard error what became of it."""
-    from registry.notify import send_message
-    from registry.outbox import deliver
+    from pilotline.registry.consumers import deliver, send_message
 
     with current_home().open_registry() as registry:
         done = deliver(registry, os.environ, send_message, every=every)

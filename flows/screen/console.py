@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 
-from flows.screen.logs import CHAPTER, COMMAND, FACT, lines_are_kept
-from flows.screen.text import show, write_json
+from pilotline.flows.screen.logs import CHAPTER, COMMAND, FACT, lines_are_kept
+from pilotline.flows.screen.text import show, write_json
 
 log = logging.getLogger("pilotline")
 # A pipe has no width: nothing is cut or folded there before 160 columns.

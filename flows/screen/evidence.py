@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.screen.console import out, print_table
-from flows.screen.text import show
+from pilotline.flows.screen.console import out, print_table
+from pilotline.flows.screen.text import show
 
 
 def print_verification(title: str, found: Mapping[str, Any]) -> None:

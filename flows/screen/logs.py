@@ -13,8 +13,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from typing import Any, TextIO
 
-from tasks.errors import SettingsError
-from tasks.logs import NOTHING, Facts, present_facts
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.logs import NOTHING, Facts, present_facts
 
 # Levels of lines for a person's screen.
 CHAPTER = logging.INFO + 5  # a heading that stays on the screen
@@ -27,8 +27,8 @@ WAYS = ("text", "json")
 # each entry of its logging.yml from a variable of that name.
 FOR_PREFECT = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "pilotline",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "flows.screen.logs.ToStream",
-    "PREFECT_LOGGING_HANDLERS_API_CLASS": "flows.server.logs_at_server.ToServer",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "pilotline.flows.screen.logs.ToStream",
+    "PREFECT_LOGGING_HANDLERS_API_CLASS": "pilotline.flows.server.logs_at_server.ToServer",
     # A line that belongs to no run has no page to stand on.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from tasks.errors import SettingsError
+from pilotline.tasks.errors import SettingsError
 
 TIMEOUT_S = 15
 BUSY = 503  # what it answers when another of its requests holds the database (Prefect 3.9.1)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.run.place import current_home
-from flows.screen.console import progress, tell
-from flows.screen.text import show
-from flows.server.choice import PrefectServer
-from tasks.home import Home
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import progress, tell
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.choice import PrefectServer
+from pilotline.tasks.home import Home
 
 DRAIN_S = 5
 

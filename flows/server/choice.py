@@ -13,10 +13,10 @@ from collections.abc import MutableMapping
 from types import TracebackType
 from typing import Self
 
-from flows.screen.logs import FOR_PREFECT
-from flows.server.facts import find_up
-from tasks.errors import SettingsError
-from tasks.home import Home
+from pilotline.flows.screen.logs import FOR_PREFECT
+from pilotline.flows.server.facts import find_up
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.home import Home
 
 START_WAIT_S = 90  # a fresh database needs about 10 s on two cores, more on a busy machine
 STOP_WAIT_S = 5
@@ -77,7 +77,7 @@ class PrefectServer:
         self.url = f"http://127.0.0.1:{port}/api"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server.serving", str(port), "temporary"],
+                [sys.executable, "-m", "pilotline.flows.server.serving", str(port), "temporary"],
                 env={name: value for name, value in os.environ.items() if name != GUARD},
                 stdin=subprocess.PIPE,  # it ends when this closes, however we end
                 stdout=log,

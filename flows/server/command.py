@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from flows.screen.logs import JsonLines, way_of
+from pilotline.flows.screen.logs import JsonLines, way_of
 
 
 def run_prefect(words: Sequence[str]) -> None:

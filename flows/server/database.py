@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tasks.errors import SettingsError
+from pilotline.tasks.errors import SettingsError
 
 EXTENSION = "pg_trgm"  # Prefect 3.9.1 searches names with it
 SETTING = "PILOTLINE_PREFECT_DB"

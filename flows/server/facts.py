@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from flows.screen.text import show
-from tasks.errors import SettingsError
-from tasks.home import Home
+from pilotline.flows.screen.text import show
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.home import Home
 
 
 @dataclass(frozen=True)

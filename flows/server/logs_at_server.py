@@ -4,7 +4,7 @@ import logging
 
 from prefect.logging.handlers import APILogHandler
 
-from flows.screen.logs import write_message
+from pilotline.flows.screen.logs import write_message
 
 
 class ToServer(APILogHandler):

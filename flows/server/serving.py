@@ -1,12 +1,12 @@
 """The process of a Prefect server, the factory's or a temporary one; it ends when its parent does.
 
-Run as ``python -m flows.server.serving PORT [temporary]``.
+Run as ``python -m pilotline.flows.server.serving PORT [temporary]``.
 """
 
 import os
 import sys
 
-from flows.server.child import end_with_parent
+from pilotline.flows.server.child import end_with_parent
 
 
 def serve(port: int, log_level: str) -> None:

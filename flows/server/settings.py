@@ -3,11 +3,11 @@
 import os
 import socket
 
-from flows.server.api import AUTH, KEY, PrefectApi
-from flows.server.database import prepare_database
-from registry.vault import KEY_VARIABLE
-from tasks.errors import SettingsError
-from tasks.home import Home
+from pilotline.flows.server.api import AUTH, KEY, PrefectApi
+from pilotline.flows.server.database import prepare_database
+from pilotline.registry.gates import KEY_VARIABLE
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.home import Home
 
 # What one kind of process needs and the other does not: the server, and those that ask it.
 SERVER_ONLY = (

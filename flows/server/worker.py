@@ -3,8 +3,8 @@
 import socket
 import sys
 
-from flows.server.child import end_with_parent
-from flows.server.command import run_prefect
+from pilotline.flows.server.child import end_with_parent
+from pilotline.flows.server.command import run_prefect
 
 
 def worker_name(pool: str) -> str:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from registry.schema import metadata
+from pilotline.registry.migrations.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -6,8 +6,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
-from registry.base import WRITERS_LOCK
-from registry.errors import StoreError
+from pilotline.registry.form import StoreError
+from pilotline.registry.store import WRITERS_LOCK
 
 
 def upgrade(engine: Engine) -> None:

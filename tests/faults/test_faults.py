@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.__main__ import SURVIVORS, compare, read_survivors
-from tests.support.planted import FOLDER, PROJECT, Fault, load_faults
+from tests.support.places import ROOT
+from tests.support.suite.planted import FOLDER, Fault, load_faults
 
 FAULTS = load_faults()
 MOST_SURVIVORS = 0  # lowered as the list shrinks, never raised
@@ -16,7 +17,7 @@ MOST_SURVIVORS = 0  # lowered as the list shrinks, never raised
 @cache
 def names_in(file: str) -> set[str]:
     """Return the names of a file's tests, without importing it."""
-    tree = ast.parse((PROJECT / file).read_text("utf-8"))
+    tree = ast.parse((ROOT / file).read_text("utf-8"))
     names = {part.name for part in tree.body if isinstance(part, ast.FunctionDef)}
     return {name for name in names if name.startswith("test_")}
 

@@ -22,19 +22,19 @@ from typing import Any
 import pytest
 
 from tests.conftest import S3Address
-from tests.flows.support.factory import MODEL, Owing, make_owing
-from tests.flows.support.shared_homes import Shared, run_shared_demo, shared_copy
 from tests.support.commands import (
     COMMAND,
     NOTHING,
-    ROOT,
     Ran,
     environment_of,
     run_here,
     run_process,
 )
-from tests.support.once import Kept, kept_server, made_once
-from tests.support.ports import next_port
+from tests.support.flows.factory import MODEL, Owing, make_owing
+from tests.support.flows.shared_homes import Shared, run_shared_demo, shared_copy
+from tests.support.places import ROOT
+from tests.support.servers.once import Kept, kept_server, made_once
+from tests.support.servers.ports import next_port
 from tests.support.waiting import stretched
 
 LINKED = ("blobs", "cache")  # into copies of homes
@@ -322,7 +322,7 @@ def _prefect(folder: Path) -> list[str]:
     """Return what starts a server, at a port that is known from then on."""
     port = next_port(folder.parent)
     (folder / "port").write_text(str(port), "utf-8")
-    return [sys.executable, "-m", "flows.server.serving", str(port), "temporary"]
+    return [sys.executable, "-m", "pilotline.flows.server.serving", str(port), "temporary"]
 
 
 def _of_prefect(folder: Path) -> dict[str, str]:
@@ -365,12 +365,12 @@ def pilotline(home: Path, server: str) -> Run:
 
 def approve_challenger(home: Path) -> None:
     """Bring 1.0.1 through both gates, as two people would; the demo leaves it for them."""
-    from registry.approvals import Decision
-    from registry.verifications import Verification, record_verification
-    from registry.versions import get_version
-    from tasks.gates import record_decision
-    from tasks.home import find_home
-    from tasks.verification import platform
+    from pilotline.registry.gates.approvals import Decision
+    from pilotline.registry.record.verifications import Verification, record_verification
+    from pilotline.registry.record.versions import get_version
+    from pilotline.tasks.decide.gates import record_decision
+    from pilotline.tasks.home import find_home
+    from pilotline.tasks.verify.verification import platform
 
     where = find_home({"PILOTLINE_HOME": str(home), "PILOTLINE_LAB": str(ROOT / "lab")}, ROOT)
     model, number = "flight-delay", "1.0.1"

@@ -9,16 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import (
-    Fortnight,
-    contents_of,
-    copy_home,
-    predictions_of,
-    query_sqlite,
-)
-from tests.flows.support.factory import MODEL
-from tests.flows.support.weeks import ALL, DAYS, END, LIMIT_S, RANGE, SINCE, START, Weeks
+from tests.flows.conftest import Fortnight, contents_of, copy_home, predictions_of, query_sqlite
 from tests.support.commands import start_process
+from tests.support.flows.factory import MODEL
+from tests.support.flows.weeks import ALL, DAYS, END, LIMIT_S, RANGE, SINCE, START, Weeks
 from tests.support.waiting import stretched, wait_until
 
 

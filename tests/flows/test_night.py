@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tasks.home import find_home
-from tasks.standing import list_scheduled
+from pilotline.tasks.home import find_home
+from pilotline.tasks.schedule.standing import list_scheduled
 from tests.flows.conftest import copy_home, query_sqlite
-from tests.flows.support.factory import MODEL, PYTHON, RUN, Owing, move_flights, worker_environment
-from tests.support.commands import ROOT, run_here, run_process
+from tests.support.commands import run_here, run_process
+from tests.support.flows.factory import MODEL, PYTHON, RUN, Owing, move_flights, worker_environment
+from tests.support.places import ROOT
 from tests.support.waiting import stretched
 
 RUN_LIMIT_S = 60

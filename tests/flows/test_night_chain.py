@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from flows.factory.deploy import ROOT
-from registry.promotions import Wish, promote
-from tasks.example_shift import shift_flights
-from tasks.home import find_home
-from tasks.policy import load_policy
-from tasks.verification import platform
+from pilotline.flows.factory.deploy import ROOT
+from pilotline.registry.gates.promotions import Wish, promote
+from pilotline.tasks.example.shift import shift_flights
+from pilotline.tasks.home import find_home
+from pilotline.tasks.lab.policy import load_policy
+from pilotline.tasks.verify.verification import platform
 from tests.flows.conftest import approve_challenger
-from tests.flows.support.factory import CHALLENGER, MODEL, ZONE, Owing, move_flights
-from tests.flows.support.running import Factory, running, runs, wait_for_end
-from tests.support.ports import next_port
+from tests.support.flows.factory import CHALLENGER, MODEL, ZONE, Owing, move_flights
+from tests.support.flows.running import Factory, running, runs, wait_for_end
+from tests.support.servers.ports import next_port
 
 
 @pytest.fixture(scope="module")

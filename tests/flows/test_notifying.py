@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from flows.screen.logs import FOR_PREFECT
-from tests.flows.support.approvals import REVIEWER, Desk
-from tests.flows.support.factory import CHALLENGER, MODEL, PYTHON, worker_environment
-from tests.flows.support.listener import Listener
-from tests.support.commands import ROOT
+from pilotline.flows.screen.logs import FOR_PREFECT
+from tests.support.flows.approvals import REVIEWER, Desk
+from tests.support.flows.factory import CHALLENGER, MODEL, PYTHON, worker_environment
+from tests.support.flows.listener import Listener
+from tests.support.places import ROOT
 from tests.support.waiting import stretched, wait_until
 
 TAG = "pilotline-reminder"

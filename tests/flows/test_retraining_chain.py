@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from flows.factory.deploy import ROOT
+from pilotline.flows.factory.deploy import ROOT
 from tests.flows.conftest import Demo, copy_home, query_sqlite
-from tests.flows.support.factory import CHALLENGER, MODEL, PYTHON, worker_environment
-from tests.flows.support.listener import Listener
-from tests.flows.support.running import Factory, running, runs, wait_for, wait_for_end, wait_to_hear
 from tests.support.commands import run_here
-from tests.support.ports import next_port
+from tests.support.flows.factory import CHALLENGER, MODEL, PYTHON, worker_environment
+from tests.support.flows.listener import Listener
+from tests.support.flows.running import Factory, running, runs, wait_for, wait_for_end, wait_to_hear
+from tests.support.servers.ports import next_port
 from tests.support.waiting import stretched
 
 # Weeks that drift as those before them did, the last of which a retraining answered: the cooldown
@@ -28,8 +28,8 @@ DRIFTED, NEXT = date(2013, 8, 4), date(2013, 8, 5)
 NEWEST = "1.0.2"  # the demo made 1.0.0 and 1.0.1
 SUMMER = f"""
 from datetime import date
-from flows.backfill import backfill
-from flows.ingest import ingest
+from pilotline.flows.backfill import backfill
+from pilotline.flows.ingest import ingest
 days = date(2013, 7, 22), date({NEXT:%Y, %-m, %-d})
 ingest("flights", *days)
 ingest("arrivals", *days)

@@ -18,14 +18,15 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from flows.screen.logs import FOR_PREFECT
+from pilotline.flows.screen.logs import FOR_PREFECT
 from tests.conftest import S3Address, made_database
 from tests.flows.conftest import Demo, processes_of, query_sqlite
-from tests.flows.support.approvals import KEY, OPERATOR, REVIEWER, Desk
-from tests.flows.support.factory import CHALLENGER, MODEL
-from tests.flows.support.listener import Listener
-from tests.support.commands import ROOT, Ran, run_here, run_process
-from tests.support.once import Kept
+from tests.support.commands import Ran, run_here, run_process
+from tests.support.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
+from tests.support.flows.factory import CHALLENGER, MODEL
+from tests.support.flows.listener import Listener
+from tests.support.places import ROOT
+from tests.support.servers.once import Kept
 
 DAY = "2013-02-01"
 CANARIES = {

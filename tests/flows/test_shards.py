@@ -11,15 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks import lake
-from tasks.buckets import bucket_of
-from tests.flows.conftest import (
-    Demo,
-    approve_challenger,
-    predictions_of,
-    processes_of,
-)
-from tests.flows.support.field import (
+from pilotline.tasks.lake import tables as lake
+from pilotline.tasks.score.shards.buckets import bucket_of
+from tests.flows.conftest import Demo, approve_challenger, predictions_of, processes_of
+from tests.support.commands import run_here, run_process, start_process
+from tests.support.flows.field import (
     DAY,
     END_LIMIT_S,
     KEY,
@@ -43,7 +39,6 @@ from tests.flows.support.field import (
     versions_of,
     write_day,
 )
-from tests.support.commands import run_here, run_process, start_process
 from tests.support.waiting import stretched, wait_until
 
 

@@ -15,12 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import (
-    Demo,
-    predictions_of,
-    processes_of,
-)
-from tests.flows.support.field import (
+from tests.flows.conftest import Demo, predictions_of, processes_of
+from tests.support.commands import environment_of, start_process
+from tests.support.flows.field import (
     DASK,
     END_LIMIT_S,
     LOOK_S,
@@ -35,8 +32,8 @@ from tests.flows.support.field import (
     score,
     set_rules,
 )
-from tests.support.commands import ROOT, environment_of, start_process
-from tests.support.ports import next_port
+from tests.support.places import ROOT
+from tests.support.servers.ports import next_port
 from tests.support.waiting import stretched, wait_until
 
 CANARY = "canary-7f3a91c2"

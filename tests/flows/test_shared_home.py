@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from tests.flows.conftest import DEMO_LIMIT_S, Demo, predictions_in, predictions_of
-from tests.flows.support.shared_homes import Shared
-from tests.support.commands import ROOT, run_here
+from tests.support.commands import run_here
+from tests.support.flows.shared_homes import Shared
+from tests.support.places import ROOT
 from tests.support.waiting import stretched
 
 # Whoever comes first runs the demo there, the others wait for it.

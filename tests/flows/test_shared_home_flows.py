@@ -8,8 +8,8 @@ import json
 import pytest
 
 from tests.flows.conftest import DEMO_LIMIT_S, predictions_in
-from tests.flows.support.listener import Listener
-from tests.flows.support.shared_homes import Shared
+from tests.support.flows.listener import Listener
+from tests.support.flows.shared_homes import Shared
 from tests.support.waiting import stretched
 
 # Whoever comes first runs the demo there, the others wait for it.

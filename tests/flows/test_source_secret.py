@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from tests.flows.conftest import query_table
-from tests.support.commands import ROOT, environment_of, run_process
+from tests.support.commands import environment_of, run_process
+from tests.support.places import ROOT
 
 CANARY = "canary-of-the-secret-test"
 SAVE = """
@@ -111,7 +112,7 @@ def test_a_secret_can_be_read_in_a_program_without_a_flow(server: str, tmp_path:
     with closing(sqlite3.connect(tmp_path / "x.db")):
         save_secret(server, tmp_path, f"sqlite:///{tmp_path}/x.db")
     read = (
-        "from tasks.source_credentials import resolve_url; "
+        "from pilotline.tasks.sources.credentials import resolve_url; "
         "print(resolve_url('x', 'block:secret/arrivals-url'))"
     )
     settings = {"PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path / "prefect")}

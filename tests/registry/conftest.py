@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from registry import Registry
-from tests.registry.world import World
-from tests.support.once import made_once
+from pilotline.registry import Registry
+from tests.support.registry.world import World
+from tests.support.servers.once import made_once
 
 
 @pytest.fixture(scope="session")

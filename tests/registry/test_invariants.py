@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import create_engine, make_url, text
 
-from registry import Registry
-from registry.approvers import enrol
-from tests.registry.account import PEOPLE
-from tests.registry.line import Line
-from tests.registry.troubled import VAULT, present
-from tests.support.tiers import Tier
+from pilotline.registry import Registry
+from pilotline.registry.gates.approvers import enrol
+from tests.support.registry.account import PEOPLE
+from tests.support.registry.line import Line
+from tests.support.registry.troubled import VAULT, present
+from tests.support.suite.tiers import Tier
 from tests.support.waiting import stretched
 
 FEW, MANY = 10, 100  # in make test, in CI; make test-invariants names a number of its own

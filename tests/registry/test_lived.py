@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from registry import Registry
-from registry.audit import audit
-from registry.registration import register
-from registry.versions import get_version, list_versions
-from tests.registry.lived import relive
-from tests.registry.world import NAME, World
+from pilotline.registry import Registry
+from pilotline.registry.audit.walk import audit
+from pilotline.registry.record.registration import register
+from pilotline.registry.record.versions import get_version, list_versions
+from tests.support.registry.lived import relive
+from tests.support.registry.world import NAME, World
 
 
 def register_one(registry: Registry) -> None:

@@ -18,10 +18,10 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from tests.support.leaks import check_nothing_leaks
+from tests.support.places import ROOT
+from tests.support.suite.leaks import check_nothing_leaks
 from tests.support.waiting import stretched
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("pilotline")
 COMMAND_LIMIT_S = 60
 NOTHING: Mapping[str, str] = {}
@@ -105,7 +105,7 @@ def run_here(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> 
     The test fails where the command leaves anything changed, or raises what a user would see as a
     traceback.
     """
-    from flows.commands.main import main
+    from pilotline.flows.commands.main import main
 
     for name in settings:
         assert not PROCESS_ONLY.match(name), f"{name} wants run_process"

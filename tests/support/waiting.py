@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-CALIBRATION = "PILOTLINE_TEST_SLOWNESS"  # what tests/support/run.py measured, for every worker
+CALIBRATION = "PILOTLINE_TEST_SLOWNESS"  # what suite/run.py measured, for every worker
 PARTS = 20  # a twentieth of the calibration line python3 -c "sum(range(10**8))" tells enough
 LOOP = 10**8 // PARTS
 MOST = 20.0

@@ -17,34 +17,34 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from registry import Registry
-from registry.approvals import Decision
-from registry.promotions import promote
-from registry.versions import get_version
-from tasks.bundle import load_bundle
-from tasks.datasets import Dataset, load_dataset
-from tasks.environments import built_environment
-from tasks.example import TABLES
-from tasks.gates import record_decision
-from tasks.home import Home
-from tasks.ingestion import ingest_day
-from tasks.job import Job, load_champion, plan_job
-from tasks.model_folder import load_model_folder
-from tasks.policy import load_policy
-from tasks.process import Room, scoring_child
-from tasks.sandbox import Tier, probe_isolation
-from tasks.scoring import DayScored, score_days
-from tasks.sources import open_source
-from tasks.training import Trained, train_version
-from tasks.validation import Validator
-from tasks.verification import platform, verify_version
-from tasks.version_contents import Request
-from tests.support.once import made_once
+from pilotline.registry import Registry
+from pilotline.registry.gates.approvals import Decision
+from pilotline.registry.gates.promotions import promote
+from pilotline.registry.record.versions import get_version
+from pilotline.tasks.decide.gates import record_decision
+from pilotline.tasks.example.flights import TABLES
+from pilotline.tasks.home import Home
+from pilotline.tasks.ingest.days import ingest_day
+from pilotline.tasks.ingest.validation import Validator
+from pilotline.tasks.lab.bundle import load_bundle, load_champion
+from pilotline.tasks.lab.datasets import Dataset, load_dataset
+from pilotline.tasks.lab.models import load_model_folder
+from pilotline.tasks.lab.policy import load_policy
+from pilotline.tasks.sandbox.environments import built_environment
+from pilotline.tasks.sandbox.launching import Room, scoring_child
+from pilotline.tasks.sandbox.walls import Tier, probe_isolation
+from pilotline.tasks.score.days import DayScored, score_days
+from pilotline.tasks.score.job import Job, plan_job
+from pilotline.tasks.sources.opening import open_source
+from pilotline.tasks.train.contents import Request
+from pilotline.tasks.train.training import Trained, train_version
+from pilotline.tasks.verify.verification import platform, verify_version
+from tests.support.places import ROOT
+from tests.support.servers.once import made_once
+from tests.support.tasks.calls import Score
+from tests.support.tasks.stage import DAY, Stage
 from tests.support.waiting import stretched
-from tests.tasks.calls import Score
-from tests.tasks.stage import DAY, Stage
 
-PROJECT = Path(__file__).parents[2]
 FIRST = date(2013, 1, 1)
 DAYS = [FIRST + timedelta(days=n) for n in range(22)]
 TRAINED_UNTIL = DAYS[12]  # ten days to learn from, three held out
@@ -147,7 +147,7 @@ def lay_out(project: Path) -> Home:
     """Return the home of a new project in ``project``, with the invented source in it."""
     # Without the notebook, which costs seconds: test_notebook.py brings its own.
     without = shutil.ignore_patterns("notebook.ipynb")
-    shutil.copytree(PROJECT / "lab", project / "lab", ignore=without)
+    shutil.copytree(ROOT / "lab", project / "lab", ignore=without)
     config = project / "lab" / "models" / MODEL / "model.toml"
     text = config.read_text()
     for example, own in SETTINGS.items():
@@ -157,7 +157,7 @@ def lay_out(project: Path) -> Home:
     config.write_text(text + "\n[environment]\nkeep_wheels = false\n")
     home = home_in(project)
     home.make()
-    shutil.copy(PROJECT / "deployments" / "policy-demo.toml", home.root / "policy.toml")
+    shutil.copy(ROOT / "deployments" / "policy-demo.toml", home.root / "policy.toml")
     write_source(home.root / "online.db")
     return home
 

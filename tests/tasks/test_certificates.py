@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tasks.certificates import system_store, trusting
-from tests.support.company import STORE, WITH_STORE, Company, company_index, make_wheel
-from tests.support.programs import own_mounts
+from pilotline.tasks.certificates import system_store, trusting
+from tests.support.places import ROOT
+from tests.support.servers.company import STORE, WITH_STORE, Company, company_index, make_wheel
+from tests.support.servers.programs import own_mounts
 
-ROOT = Path(__file__).parents[2]
 TOOL = make_wheel("housetool", "1.0", {"housetool.py": "made = 'in house'\n"})
 PEM = "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n"
 # pip fetches the wheels of a lock to keep them; uv builds an environment from the index.
 KEEP = """
 import sys
 from pathlib import Path
-from registry import Registry
-from tasks.wheelhouse import Wheelhouse
+from pilotline.registry import Registry
+from pilotline.tasks.sandbox.wheelhouse import Wheelhouse
 folder, lock = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
 with Registry(f"sqlite:///{folder}/registry.db", folder / "blobs") as registry:
     print("kept", Wheelhouse(registry, folder / "scratch").keep(lock, "churn", lambda text: None))
@@ -28,7 +28,7 @@ with Registry(f"sqlite:///{folder}/registry.db", folder / "blobs") as registry:
 BUILD = """
 import sys
 from pathlib import Path
-from tasks.environments import built_environment
+from pilotline.tasks.sandbox.environments import built_environment
 folder, lock = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
 with built_environment(folder / "scratch", "churn", lock) as environment:
     print("built from", environment.origin)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks import errors
+from pilotline.tasks import errors
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from registry.errors import PolicyError
-from tasks.errors import SettingsError
-from tasks.home import find_home
-from tasks.policy import load_policy
+from pilotline.registry.form.errors import PolicyError
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.home import find_home
+from pilotline.tasks.lab.policy import load_policy
 
 
 def test_the_home_lies_beside_the_lab_above_the_working_folder(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import date
 
-from tasks.logs import NOTHING, Facts, about, note, present_facts
+from pilotline.tasks.logs import NOTHING, Facts, about, note, present_facts
 
 
 def test_nothing_is_known_at_first() -> None:

@@ -14,17 +14,17 @@ import pytest
 from deltalake import QueryBuilder, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction
 
-from registry.s3_client import connect
-from tasks import lake
-from tasks.errors import LakeError
-from tasks.home import find_home
-from tasks.lake_garbage import vacuum_lake
-from tasks.lake_handle import TableRefusedError
-from tasks.part_file import FOLDER, remove_part, write_part
-from tasks.partition_files import find_files
-from tasks.s3_folder import S3Folder
+from pilotline.registry.blobs.s3_client import connect
+from pilotline.tasks.errors import LakeError
+from pilotline.tasks.home import find_home
+from pilotline.tasks.lake import tables as lake
+from pilotline.tasks.lake.garbage import vacuum_lake
+from pilotline.tasks.lake.handle import TableRefusedError
+from pilotline.tasks.lake.partition_files import find_files
+from pilotline.tasks.lake.parts import FOLDER, remove_part, write_part
+from pilotline.tasks.s3_folder import S3Folder
 from tests.conftest import S3Address
-from tests.registry.test_blobs_s3 import Handler, OddS3
+from tests.registry.blobs.test_s3 import Handler, OddS3
 
 DAY, NEXT = date(2024, 2, 29), date(2024, 3, 1)
 SCHEMA = pa.schema(

@@ -2,12 +2,11 @@
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out
-from flows.server.at_server import announce
-from registry.aliases import remove_alias, set_alias
-from registry.models import get_model
-from registry.references import resolve
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out
+from pilotline.flows.server.at_server import announce
+from pilotline.registry.gates import resolve
+from pilotline.registry.record import get_model, remove_alias, set_alias
 
 
 @click.command()

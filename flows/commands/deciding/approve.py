@@ -4,15 +4,14 @@ from dataclasses import asdict
 
 import click
 
-from flows.gate.waking import ended_undecided, try_to_wake
-from flows.run.place import current_home
-from flows.screen.console import out, print_json
-from flows.screen.options import Command, Words, json_option
-from flows.screen.text import show
-from flows.server.at_server import announce
-from registry.approvals import Decision
-from registry.approvers import Presence
-from registry.names import same_person
+from pilotline.flows.gate.waking import ended_undecided, try_to_wake
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json
+from pilotline.flows.screen.options import Command, Words, json_option
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.at_server import announce
+from pilotline.registry.form import same_person
+from pilotline.registry.gates import Decision, Presence
 
 
 def decision_options(command: Command) -> Command:
@@ -71,8 +70,8 @@ def _decide(
     as_json: bool,
 ) -> None:
     """Record a decision and say what comes next."""
-    from flows.gate.late import refuse_stale, say_earlier
-    from tasks.gates import record_decision
+    from pilotline.flows.gate.late import refuse_stale, say_earlier
+    from pilotline.tasks.decide import record_decision
 
     home = current_home()
     announce(home)

@@ -5,17 +5,17 @@ from datetime import datetime
 
 import click
 
-from flows.commands.running.verify import check_version
-from flows.run.place import current_home
-from flows.run.telling import deliver_due
-from flows.screen.console import out, print_json
-from flows.screen.evidence import print_verification
-from flows.screen.options import Moment, json_option
-from flows.screen.text import show
-from flows.server.at_server import flow_run
-from registry.promotions import champion_before
-from registry.reigns import reigns
-from tasks.catalogue import show_version
+from pilotline.flows.commands.running.verify import check_version
+from pilotline.flows.run.place import current_home
+from pilotline.flows.run.telling import deliver_due
+from pilotline.flows.screen.console import out, print_json
+from pilotline.flows.screen.evidence import print_verification
+from pilotline.flows.screen.options import Moment, json_option
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.at_server import flow_run
+from pilotline.registry.gates import champion_before
+from pilotline.registry.record import reigns
+from pilotline.tasks.explain import show_version
 
 
 @click.command()
@@ -34,7 +34,7 @@ def release(
     """Advance VERSION of MODEL towards champion as far as the decisions allow."""
     check_version(model, version)
     with flow_run(f"releasing {model} {version}"):
-        from flows.release import release
+        from pilotline.flows.release import release
 
         released = release(model, version, effective_from, break_consumers)
     if released.state == "champion":
@@ -54,7 +54,7 @@ def release(
 
 def _print_way_back(model: str, version: str) -> None:
     """Say that the champion before needs no release."""
-    from tasks.gates import asks_for_code
+    from pilotline.tasks.decide import asks_for_code
 
     home = current_home()
     with home.open_registry() as registry, registry.read() as session:

@@ -5,19 +5,17 @@ from dataclasses import asdict
 
 import click
 
-from flows.gate.waking import try_to_wake
-from flows.run.place import current_home
-from flows.run.telling import deliver_due
-from flows.screen.console import out, print_json, print_table
-from flows.screen.options import deciding_options
-from flows.screen.text import show
-from flows.server.at_server import announce
-from registry.approvers import Presence
-from registry.promotions import champion_before
-from registry.statuses import Retired, told_of
-from registry.versions import get_version
-from tasks.gates import asks_for_code, retire_version
-from tasks.home import Home
+from pilotline.flows.gate.waking import try_to_wake
+from pilotline.flows.run.place import current_home
+from pilotline.flows.run.telling import deliver_due
+from pilotline.flows.screen.console import out, print_json, print_table
+from pilotline.flows.screen.options import deciding_options
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.at_server import announce
+from pilotline.registry.gates import Presence, Retired, champion_before, told_of
+from pilotline.registry.record import get_version
+from pilotline.tasks.decide import asks_for_code, retire_version
+from pilotline.tasks.home import Home
 
 
 @click.command()

@@ -6,17 +6,16 @@ from datetime import date
 
 import click
 
-from flows.run.place import current_home
-from flows.run.telling import deliver_due
-from flows.screen.console import out, print_json
-from flows.screen.options import deciding_options
-from flows.server.at_server import announce
-from registry.approvers import Presence
-from registry.runs import PRODUCTION
-from registry.statuses import shown_partitions
-from registry.versions import get_version
-from tasks.gates import roll_back
-from tasks.home import Home
+from pilotline.flows.run.place import current_home
+from pilotline.flows.run.telling import deliver_due
+from pilotline.flows.screen.console import out, print_json
+from pilotline.flows.screen.options import deciding_options
+from pilotline.flows.server.at_server import announce
+from pilotline.registry.gates import Presence, shown_partitions
+from pilotline.registry.record import get_version
+from pilotline.registry.runs import PRODUCTION
+from pilotline.tasks.decide import roll_back
+from pilotline.tasks.home import Home
 
 
 @click.command()

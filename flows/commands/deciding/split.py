@@ -5,15 +5,14 @@ from typing import Any
 
 import click
 
-from flows.run.place import current_home
-from flows.run.telling import deliver_due
-from flows.screen.console import out, print_json
-from flows.screen.options import deciding_options, json_option
-from flows.server.at_server import announce
-from registry.approvers import Presence
-from registry.splits import Split, parse_share, split_of
-from tasks.gates import end_split, share_rows
-from tasks.home import Home
+from pilotline.flows.run.place import current_home
+from pilotline.flows.run.telling import deliver_due
+from pilotline.flows.screen.console import out, print_json
+from pilotline.flows.screen.options import deciding_options, json_option
+from pilotline.flows.server.at_server import announce
+from pilotline.registry.gates import Presence, Split, parse_share, split_of
+from pilotline.tasks.decide import end_split, share_rows
+from pilotline.tasks.home import Home
 
 
 @click.group()

@@ -5,14 +5,14 @@ from datetime import datetime
 
 import click
 
-from flows.commands.operating.demo_report import print_report
-from flows.run.place import current_home
-from flows.screen.console import log, print_json
-from flows.screen.logs import CHAPTER
-from flows.screen.options import json_option
-from flows.server.at_server import at_server, no_heartbeat
-from tasks.example import seed_flights
-from tasks.home import Home
+from pilotline.flows.commands.operating.demo_report import print_report
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import log, print_json
+from pilotline.flows.screen.logs import CHAPTER
+from pilotline.flows.screen.options import json_option
+from pilotline.flows.server.at_server import at_server, no_heartbeat
+from pilotline.tasks.example import seed_flights
+from pilotline.tasks.home import Home
 
 
 @click.command()
@@ -32,12 +32,12 @@ def demo(shift_to_today: bool, as_json: bool) -> None:
             )
         log.log(CHAPTER, "1. An online database: the flights of 2013, some broken on purpose")
         seeded = seed_flights(home.root / "online.db", log.info)
-        from flows.lifecycle import lifecycle
+        from pilotline.flows.lifecycle import lifecycle
 
         with no_heartbeat(server):
             summary = lifecycle(seeded)
         if shift_to_today:
-            from tasks.example_shift import shift_flights
+            from pilotline.tasks.example import shift_flights
 
             found = shift_flights(home.root / "online.db", datetime.now().astimezone().date())
             log.log(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from flows.screen.console import out, print_facts, print_table
-from tasks.home import Home
+from pilotline.flows.screen.console import out, print_facts, print_table
+from pilotline.tasks.home import Home
 
 
 def print_report(summary: dict[str, Any], home: Home) -> None:

@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 import click
 
-from flows.factory.doctor import examine
-from flows.run.place import current_home
-from flows.screen.console import print_json, print_table
-from flows.screen.options import json_option
+from pilotline.flows.factory.doctor import examine
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import print_json, print_table
+from pilotline.flows.screen.options import json_option
 
 
 @click.command()

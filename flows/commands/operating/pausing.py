@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import click
 
-from flows.factory.pausing import BackfillRun, pause_backfills, resume_backfills
-from flows.run.place import current_home
-from flows.screen.console import out, print_json
-from flows.screen.options import json_option
+from pilotline.flows.factory.pausing import BackfillRun, pause_backfills, resume_backfills
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json
+from pilotline.flows.screen.options import json_option
 
 
 @click.command()

@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from flows.factory.status import read_registry, read_server
-from flows.run.place import current_home
-from flows.screen.console import out, print_facts, print_json, print_table
-from flows.screen.options import json_option
-from flows.screen.text import show
-from registry.base import now
-from tasks.nights import describe_deadline
-from tasks.standing import Standing
+from pilotline.flows.factory.status import read_registry, read_server
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_facts, print_json, print_table
+from pilotline.flows.screen.options import json_option
+from pilotline.flows.screen.text import show
+from pilotline.registry.store import now
+from pilotline.tasks.schedule import Standing, describe_deadline
 
 MOST_ROWS = 30  # of a table; --json has them all
 MOST_NAMED = 5  # in a line

@@ -4,13 +4,13 @@ import sys
 
 import click
 
-from flows.factory.up import PACE, Pace, Ready, keep_up
-from flows.run.place import current_home
-from flows.screen.console import err, out, print_facts, progress
-from flows.server.facts import hold_up
-from tasks.home import Home
-from tasks.policy import load_policy
-from tasks.sandbox import NO_BOUNDARY, require_isolation
+from pilotline.flows.factory.up import PACE, Pace, Ready, keep_up
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import err, out, print_facts, progress
+from pilotline.flows.server.facts import hold_up
+from pilotline.tasks.home import Home
+from pilotline.tasks.lab import load_policy
+from pilotline.tasks.sandbox import NO_BOUNDARY, require_isolation
 
 
 @click.command()

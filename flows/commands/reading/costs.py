@@ -5,11 +5,10 @@ from datetime import date
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, print_table
-from flows.screen.options import Day, json_option
-from tasks.costs import Account, Asked, Cost, account_for
-from tasks.prices import load_prices
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, print_table
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.tasks.costs import Account, Asked, Cost, account_for, load_prices
 
 SHOWN = 50  # groups on a screen; --json gives all
 MB = 1e6

@@ -2,11 +2,11 @@
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, print_table
-from flows.screen.options import json_option
-from flows.screen.text import show
-from tasks.comparing import compare_versions
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, print_table
+from pilotline.flows.screen.options import json_option
+from pilotline.flows.screen.text import show
+from pilotline.tasks.train import compare_versions
 
 TABLES = (
     ("files", "Files", ["file", "role", "change"]),

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, print_table
-from flows.screen.options import Moment, json_option, typed
-from flows.screen.text import local, show
-from registry.errors import NoChampionError
-from tasks.catalogue import show_history
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, print_table
+from pilotline.flows.screen.options import Moment, json_option, typed
+from pilotline.flows.screen.text import local, show
+from pilotline.registry.form import NoChampionError
+from pilotline.tasks.explain import show_history
 
 
 @click.command()

@@ -4,12 +4,11 @@ from datetime import date
 
 import click
 
-from flows.commands.reading.lineage_tree import draw_lineage
-from flows.run.place import current_home
-from flows.screen.console import out, print_json
-from flows.screen.options import Day, json_option
-from tasks.lineage import Question, trace_lineage
-from tasks.openlineage import describe_events
+from pilotline.flows.commands.reading.lineage_tree import draw_lineage
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.tasks.explain import Question, describe_events, trace_lineage
 
 
 @click.command()

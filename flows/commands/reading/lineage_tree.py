@@ -7,10 +7,10 @@ from datetime import date, timedelta
 from rich.markup import escape
 from rich.tree import Tree
 
-from flows.screen.text import show
-from registry.lineage import DataVersion, KnownRun, KnownVersion, Lineage
-from registry.versions import TrainingPartition
-from tasks.lineage import Prediction, Traced
+from pilotline.flows.screen.text import show
+from pilotline.registry.record import TrainingPartition
+from pilotline.registry.runs import DataVersion, KnownRun, KnownVersion, Lineage
+from pilotline.tasks.explain import Prediction, Traced
 
 RANGES = 4  # of days on a line; beyond that the line says how many days are left
 SHORT = 12  # digits of a digest; --json has all

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, print_table
-from flows.screen.options import json_option
-from tasks.catalogue import describe_models
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, print_table
+from pilotline.flows.screen.options import json_option
+from pilotline.tasks.explain import describe_models
 
 
 @click.command()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, progress
-from flows.screen.options import Day, json_option
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, progress
+from pilotline.flows.screen.options import Day, json_option
 
 
 @click.command()
@@ -31,8 +31,7 @@ def report(
     """
     if start and end and end < start:
         raise click.UsageError(f"{end} is before {start}. Swap --start and --end.")
-    from tasks.report import gather_report
-    from tasks.report_page import report_path, write_report
+    from pilotline.tasks.report import gather_report, report_path, write_report
 
     home = current_home()
     with home.open_registry() as registry, progress(f"reporting on {model}"):

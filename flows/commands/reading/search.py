@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, print_table
-from flows.screen.options import json_option
-from registry.search import Page, Query, known_metrics, parse_bound, search_models
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, print_table
+from pilotline.flows.screen.options import json_option
+from pilotline.registry.search import Page, Query, known_metrics, parse_bound, search_models
 
 # What a version's status can be.
 STATUSES = ("registered", "approved", "rejected", "deprecated", "revoked", "archived")

@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from flows.commands.reading.models import say_champion
-from flows.run.place import current_home
-from flows.screen.console import out, print_facts, print_json, print_table
-from flows.screen.evidence import print_verification
-from flows.screen.options import json_option
-from flows.screen.text import local, show
-from registry.references import split_reference
-from tasks.catalogue import show_model, show_version
+from pilotline.flows.commands.reading.models import say_champion
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_facts, print_json, print_table
+from pilotline.flows.screen.evidence import print_verification
+from pilotline.flows.screen.options import json_option
+from pilotline.flows.screen.text import local, show
+from pilotline.registry.gates import split_reference
+from pilotline.tasks.explain import show_model, show_version
 
 SHOWN_RUNS = 7  # on a screen; --json gives all
 

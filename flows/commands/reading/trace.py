@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_facts, print_json
-from flows.screen.options import Day, json_option
-from flows.screen.text import local
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_facts, print_json
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.flows.screen.text import local
 
 
 @click.command()
@@ -18,7 +18,7 @@ from flows.screen.text import local
 @json_option
 def trace(model: str, day: date, key: str, as_json: bool) -> None:
     """Say where one prediction of MODEL came from."""
-    from tasks.tracing import trace_prediction
+    from pilotline.tasks.explain import trace_prediction
 
     home = current_home()
     with home.open_registry() as registry:

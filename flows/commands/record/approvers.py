@@ -4,14 +4,20 @@ import io
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import err, out, print_json, print_table
-from flows.screen.options import json_option
-from flows.screen.text import show
-from flows.server.at_server import announce
-from registry.approvers import Presence, enrol, list_approvers, remove_approver
-from registry.vault import Vault, make_key
-from tasks.policy import load_policy
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import err, out, print_json, print_table
+from pilotline.flows.screen.options import json_option
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.at_server import announce
+from pilotline.registry.gates import (
+    Presence,
+    Vault,
+    enrol,
+    list_approvers,
+    make_key,
+    remove_approver,
+)
+from pilotline.tasks.lab import load_policy
 
 
 @click.group()

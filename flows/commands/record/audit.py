@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_facts, print_json, print_table, progress
-from flows.screen.options import Head, json_option
-from flows.screen.text import write_json
-from registry.audit import audit as audit_registry
-from registry.audit import export_events, list_heads
-from registry.errors import AuditError
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_facts, print_json, print_table, progress
+from pilotline.flows.screen.options import Head, json_option
+from pilotline.flows.screen.text import write_json
+from pilotline.registry.audit import audit as audit_registry
+from pilotline.registry.audit import export_events, list_heads
+from pilotline.registry.form import AuditError
 
 
 @click.group()

@@ -4,18 +4,21 @@ from dataclasses import asdict
 
 import click
 
-from flows.run.place import current_home
-from flows.run.telling import deliver_due
-from flows.screen.console import err, out, print_json, print_table
-from flows.screen.options import json_option
-from flows.screen.text import show
-from flows.server.at_server import announce
-from registry.aliases import CHAMPION, get_alias
-from registry.consumers import Consumer, NewConsumer, add_consumer, list_consumers, remove_consumer
-from registry.events import latest_event
-from registry.models import get_model
-from registry.outbox import list_messages
-from registry.versions import ModelVersion
+from pilotline.flows.run.place import current_home
+from pilotline.flows.run.telling import deliver_due
+from pilotline.flows.screen.console import err, out, print_json, print_table
+from pilotline.flows.screen.options import json_option
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.at_server import announce
+from pilotline.registry.consumers import (
+    Consumer,
+    NewConsumer,
+    add_consumer,
+    list_consumers,
+    list_messages,
+    remove_consumer,
+)
+from pilotline.registry.record import CHAMPION, ModelVersion, get_alias, get_model, latest_event
 
 
 @click.group()

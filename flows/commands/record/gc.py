@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json
-from flows.screen.options import json_option
-from registry.garbage import LEAST_GRACE, MOST_GRACE, collect_garbage
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json
+from pilotline.flows.screen.options import json_option
+from pilotline.registry.audit import LEAST_GRACE, MOST_GRACE, collect_garbage
 
 
 @click.command()
@@ -27,7 +27,7 @@ def gc(only_plan: bool, grace_hours: float, as_json: bool) -> None:
     A table's version is in use while a model version learned from it or a run read it. Files that
     a crashed writer left go too.
     """
-    from tasks.lake_garbage import vacuum_lake
+    from pilotline.tasks.lake import vacuum_lake
 
     least, most = (bound / timedelta(hours=1) for bound in (LEAST_GRACE, MOST_GRACE))
     if not least <= grace_hours <= most:  # nor a NaN

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import print_facts, print_json, progress
-from flows.screen.options import json_option
-from registry.approvers import Presence
-from registry.exporting import export_model
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import print_facts, print_json, progress
+from pilotline.flows.screen.options import json_option
+from pilotline.registry.gates import Presence
+from pilotline.registry.moving import export_model
 
 SUFFIX = re.compile(r"\.[A-Za-z]\w*")  # with a letter: a folder may be called flight-delay-1.0.0
 
@@ -57,7 +57,7 @@ def import_(path: Path, by: str | None, code: str | None, as_json: bool) -> None
     Its champion comes along, on the approvals it had: where the policy asks for one-time codes,
     an enrolled approver vouches for it.
     """
-    from tasks.gates import bring_model
+    from pilotline.tasks.decide import bring_model
 
     who = by or getpass.getuser()
     with progress(f"importing {path.name}"):

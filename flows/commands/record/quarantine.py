@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, print_table, progress
-from flows.screen.options import Day, json_option
-from flows.screen.text import show
-from registry.ingests import get_partition
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, print_table, progress
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.flows.screen.text import show
+from pilotline.registry.runs import get_partition
 
 if TYPE_CHECKING:
-    from tasks.releasing import Release
+    from pilotline.tasks.ingest import Release
 
 MOST_ROWS = 50  # of a table on the screen
 MOST_LETTERS = 200  # of a row there
@@ -72,8 +72,8 @@ def quarantine(
 
 def _show(dataset: str, day: date | None, as_json: bool) -> None:
     """Print the quarantined rows of a dataset, or of one day, with every reason."""
-    from tasks.datasets import load_dataset
-    from tasks.quarantine import list_quarantine
+    from pilotline.tasks.ingest import list_quarantine
+    from pilotline.tasks.lab import load_dataset
 
     home = current_home()
     load_dataset(home.lab, dataset)  # a wrong name is told, not an empty list shown
@@ -103,7 +103,7 @@ def _show(dataset: str, day: date | None, as_json: bool) -> None:
 
 def _write_docs(dataset: str, day: date) -> None:
     """Write the page of Great Expectations about a day and print where it is."""
-    from tasks.data_docs import describe_day
+    from pilotline.tasks.ingest import describe_day
 
     with progress(f"checking {dataset} {day}"):
         path = describe_day(current_home(), dataset, day)
@@ -114,9 +114,8 @@ def _release(
     dataset: str, day: date | None, path: Path | None, numbers: Sequence[int], as_json: bool
 ) -> int:
     """Judge corrected rows, let in those that pass; return 1 if any does not."""
-    from tasks.corrections import read_corrections
-    from tasks.datasets import load_dataset
-    from tasks.releasing import as_they_are, release_rows
+    from pilotline.tasks.ingest import as_they_are, read_corrections, release_rows
+    from pilotline.tasks.lab import load_dataset
 
     home = current_home()
     what = load_dataset(home.lab, dataset)

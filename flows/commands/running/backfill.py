@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import log, out, print_json, print_table
-from flows.screen.options import Day, json_option
-from flows.server.at_server import flow_run
-from tasks.planning import TO_DO, PlannedDay, plan_backfill
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import log, out, print_json, print_table
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.flows.server.at_server import flow_run
+from pilotline.tasks.score import TO_DO, PlannedDay, plan_backfill
 
 
 @click.command()
@@ -50,7 +50,7 @@ def backfill(
         with flow_run(f"backfilling {model}"):
             from prefect.exceptions import CancelledRun
 
-            from flows.backfill import backfill
+            from pilotline.flows.backfill import backfill
 
             try:
                 planned, done = backfill(model, start, end, using, learned, reason)
@@ -89,7 +89,7 @@ def _plan(
     model: str, start: date, end: date, using: str, learned: bool, reason: str
 ) -> Sequence[PlannedDay]:
     """Return the plan without a server: planning reads the registry only."""
-    from tasks.job import load_champion
+    from pilotline.tasks.lab import load_champion
 
     with current_home().open_registry() as registry:
         dataset = load_champion(registry, model).spec.input

@@ -5,11 +5,11 @@ from datetime import UTC, date, datetime
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, print_table
-from flows.screen.options import Day, json_option
-from flows.screen.text import show
-from flows.server.at_server import flow_run
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, print_table
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.at_server import flow_run
 
 
 @click.command()
@@ -51,11 +51,11 @@ def ingest(
 
 def _ingest_days(dataset: str, start: date, end: date, as_json: bool) -> None:
     """Ingest a range and show each day."""
-    from tasks.datasets import load_dataset
+    from pilotline.tasks.lab import load_dataset
 
     load_dataset(current_home().lab, dataset)  # a wrong name is told before a server is started
     with flow_run(f"ingesting {dataset}"):
-        from flows.ingest import ingest
+        from pilotline.flows.ingest import ingest
 
         days = ingest(dataset, start, end)
     if as_json:
@@ -78,8 +78,8 @@ def _ingest_days(dataset: str, start: date, end: date, as_json: bool) -> None:
 
 def _ingest_new(dataset: str, end: date | None, as_json: bool) -> None:
     """Ingest the days after the last one that is in, or say that there are none."""
-    from tasks.datasets import load_dataset
-    from tasks.new_days import find_new_days
+    from pilotline.tasks.ingest import find_new_days
+    from pilotline.tasks.lab import load_dataset
 
     home = current_home()
     described = load_dataset(home.lab, dataset)

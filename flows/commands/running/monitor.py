@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_json, print_table
-from flows.screen.options import Day, json_option
-from flows.screen.text import show
-from flows.server.at_server import flow_run
-from registry.resolution import champion
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_json, print_table
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.at_server import flow_run
+from pilotline.registry.gates import champion
 
 if TYPE_CHECKING:
-    from tasks.intervals import Interval
-    from tasks.monitoring import Watch
+    from pilotline.tasks.monitor import Watch
+    from pilotline.tasks.stats import Interval
 
 
 @click.command()
@@ -26,7 +26,7 @@ def monitor(model: str, day: date, as_json: bool) -> None:
     """Judge MODEL in production: realized performance, drift, challengers, staleness."""
     _check_champion(model)
     with flow_run(f"monitoring {model}"):
-        from flows.monitor import monitor
+        from pilotline.flows.monitor import monitor
 
         watch = monitor(model, day)
     if as_json:

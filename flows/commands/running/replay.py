@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import print_facts, print_json
-from flows.screen.options import json_option
-from flows.screen.text import show
-from flows.server.at_server import flow_run
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import print_facts, print_json
+from pilotline.flows.screen.options import json_option
+from pilotline.flows.screen.text import show
+from pilotline.flows.server.at_server import flow_run
 
 if TYPE_CHECKING:
-    from tasks.replaying import Difference
+    from pilotline.tasks.explain import Difference
 
 
 @click.command()
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @json_option
 def replay(run_id: str, as_json: bool) -> int:
     """Score a run again from the record alone and compare: 0 equal, 1 not."""
-    from tasks.replaying import find_replayable
+    from pilotline.tasks.explain import find_replayable
 
     with current_home().open_registry() as registry:
         find_replayable(registry, run_id)  # a run that cannot be is told before a server is started
     with flow_run(f"replaying {run_id}"):
-        from flows.replay import replay
+        from pilotline.flows.replay import replay
 
         replayed = replay(run_id)
     if as_json:

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import print_facts, print_json
-from flows.screen.options import Day, json_option
-from flows.server.at_server import flow_run
-from registry.references import resolve
-from tasks.bundle import load_bundle
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import print_facts, print_json
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.flows.server.at_server import flow_run
+from pilotline.registry.gates import resolve
+from pilotline.tasks.lab import load_bundle
 
 
 @click.command()
@@ -25,7 +25,7 @@ def score(model: str, day: date, shadow: str | None, as_json: bool) -> int:
     result = _find_unchanged(model, day, shadow)
     if result is None:
         with flow_run(f"scoring {model} {day}"):
-            from flows.score import score
+            from pilotline.flows.score import score
 
             result = score(model, day, shadow)
     if as_json:
@@ -67,8 +67,7 @@ def _find_unchanged(model: str, day: date, shadow: str | None) -> Any:
 
     A wrong model, version or day is told here, before a server is started.
     """
-    from tasks.job import check_record, plan_job, plan_production
-    from tasks.scoring import find_unchanged
+    from pilotline.tasks.score import check_record, find_unchanged, plan_job, plan_production
 
     with current_home().open_registry() as registry:
         if not shadow:

@@ -5,11 +5,11 @@ from datetime import date
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import out, print_facts, print_json, print_table
-from flows.screen.options import Day, json_option
-from flows.server.at_server import flow_run
-from tasks.model_folder import load_model_folder
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import out, print_facts, print_json, print_table
+from pilotline.flows.screen.options import Day, json_option
+from pilotline.flows.server.at_server import flow_run
+from pilotline.tasks.lab import load_model_folder
 
 
 @click.command()
@@ -22,7 +22,7 @@ def train(model: str, until: date | None, parent: str | None, notes: str, as_jso
     """Train MODEL from the lab and register the version."""
     load_model_folder(current_home().lab, model)
     with flow_run(f"training {model}"):
-        from flows.train import train
+        from pilotline.flows.train import train
 
         trained = train(model, until, parent, notes)
     if as_json:

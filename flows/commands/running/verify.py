@@ -4,12 +4,12 @@ from dataclasses import asdict
 
 import click
 
-from flows.run.place import current_home
-from flows.screen.console import print_json
-from flows.screen.evidence import print_verification
-from flows.screen.options import json_option
-from flows.server.at_server import flow_run
-from registry.versions import get_version
+from pilotline.flows.run.place import current_home
+from pilotline.flows.screen.console import print_json
+from pilotline.flows.screen.evidence import print_verification
+from pilotline.flows.screen.options import json_option
+from pilotline.flows.server.at_server import flow_run
+from pilotline.registry.record import get_version
 
 
 @click.command()
@@ -20,7 +20,7 @@ def verify(model: str, version: str, as_json: bool) -> int:
     """Verify VERSION of MODEL in its real environment."""
     check_version(model, version)
     with flow_run(f"verifying {model} {version}"):
-        from flows.verify import verify
+        from pilotline.flows.verify import verify
 
         verified = verify(model, version)
     if as_json:

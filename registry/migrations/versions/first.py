@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from registry.base import UtcDateTime
+from pilotline.registry.store import UtcDateTime
 
 revision = "0001"
 down_revision = None

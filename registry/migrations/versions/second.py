@@ -6,8 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from registry.base import UtcDateTime
-from registry.canonical import digest_json
+from pilotline.registry.form import digest_json
+from pilotline.registry.store import UtcDateTime
 
 revision = "0002"
 down_revision = "0001"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from registry.migrations.versions.second import FACTS
+from pilotline.registry.migrations.versions.second import FACTS
 
 revision = "0003"
 down_revision = "0002"

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import Demo, Run, contents_of, copy_home, predictions_of, query_sqlite
-from tests.flows.support.refusals import check_refusal
-from tests.support.commands import ROOT, Ran, run_here, run_process
+from tests.support.commands import Ran, run_here, run_process
+from tests.support.flows.refusals import check_refusal
+from tests.support.places import ROOT
 
 MODEL = "flight-delay"
 DAY = ("--date", "2013-02-01")

@@ -9,16 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
-from flows.commands.main import COMMANDS as TABLE
-from flows.commands.main import main
-from tests.flows.conftest import (
-    Demo,
-    Run,
-    contents_of,
-    query_sqlite,
-    query_table,
-)
-from tests.support.commands import COMMAND, ROOT, environment_of, run_here, run_process
+from pilotline.flows.commands.main import COMMANDS as TABLE
+from pilotline.flows.commands.main import main
+from tests.flows.conftest import Demo, Run, contents_of, query_sqlite, query_table
+from tests.support.commands import COMMAND, environment_of, run_here, run_process
+from tests.support.places import ROOT
 
 COMMANDS = [
     *("demo", "doctor", "up", "status"),
@@ -84,7 +79,7 @@ def test_bytes_that_are_no_text_are_wrong_use(tmp_path: Path) -> None:
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from flows.commands.main import main\n"
+        "from pilotline.flows.commands.main import main\n"
         "try:\n    main(['--help'])\n"
         "except SystemExit:\n    pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"

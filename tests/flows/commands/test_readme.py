@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from tests.flows.conftest import Demo, copy_home
-from tests.support.commands import ROOT, run_command
+from tests.support.commands import run_command
+from tests.support.places import ROOT
 
 FENCE = re.compile(r"^```(?:console|sh|bash|shell)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

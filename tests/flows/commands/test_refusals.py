@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.flows.conftest import Demo, copy_home
-from tests.flows.support.refusals import check_refusal
-from tests.support.commands import ROOT, run_here
+from tests.support.commands import run_here
+from tests.support.flows.refusals import check_refusal
+from tests.support.places import ROOT
 
 MODEL = "flight-delay"
 HOSTILE = "\x1b[2J[red]calendar[/red]"  # clears a screen, marks up

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.alert import command_of
-from flows.factory.deploy import ensure_pool, pool_name
-from flows.server.api import PrefectApi
-from tasks.errors import SettingsError
-from tests.support.commands import ROOT, environment_of
+from pilotline.flows.alert import command_of
+from pilotline.flows.factory.deploy import ensure_pool, pool_name
+from pilotline.flows.server.api import PrefectApi
+from pilotline.tasks.errors import SettingsError
+from tests.support.commands import environment_of
+from tests.support.places import ROOT
 from tests.support.waiting import stretched
 
 DEPLOYED_WITHIN_S = 90

@@ -1,6 +1,6 @@
 """What the doctor says."""
 
-from flows.factory.doctor import Finding, tell_once
+from pilotline.flows.factory.doctor import Finding, tell_once
 
 
 def test_one_trouble_is_told_once() -> None:

@@ -9,14 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import (
-    Fortnight,
-    contents_of,
-    copy_home,
-)
-from tests.flows.support.factory import MODEL
-from tests.flows.support.weeks import ALL, ASK_S, DAYS, END, LIMIT_S, RANGE, START, Weeks
+from tests.flows.conftest import Fortnight, contents_of, copy_home
 from tests.support.commands import run_here, start_process
+from tests.support.flows.factory import MODEL
+from tests.support.flows.weeks import ALL, ASK_S, DAYS, END, LIMIT_S, RANGE, START, Weeks
 from tests.support.waiting import stretched, wait_until
 
 

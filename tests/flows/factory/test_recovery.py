@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.factory.recovery import MOST_STARTS, START
-from flows.server.api import PrefectApi
+from pilotline.flows.factory.recovery import MOST_STARTS, START
+from pilotline.flows.server.api import PrefectApi
 from tests.flows.conftest import Fortnight, copy_home, predictions_of
-from tests.flows.support.factory import CHALLENGER, MODEL, PEOPLE
-from tests.flows.support.listener import Listener
-from tests.flows.support.running import RUN_LIMIT_S
-from tests.flows.support.tour import WORK_LIMIT_S, Tour, followers_of, kill, touring
 from tests.support.commands import run_here
-from tests.support.ports import next_port
+from tests.support.flows.factory import CHALLENGER, MODEL, PEOPLE
+from tests.support.flows.listener import Listener
+from tests.support.flows.running import RUN_LIMIT_S
+from tests.support.flows.tour import WORK_LIMIT_S, Tour, followers_of, kill, touring
+from tests.support.servers.ports import next_port
 from tests.support.waiting import wait_until
 
 NIGHT = "2013-02-15"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.factory.recovery import START
+from pilotline.flows.factory.recovery import START
 from tests.flows.conftest import (
     Fortnight,
     contents_of,
@@ -19,9 +19,9 @@ from tests.flows.conftest import (
     processes_of,
     query_table,
 )
-from tests.flows.support.factory import MODEL
-from tests.flows.support.tour import Tour, kill, touring
-from tests.support.ports import next_port
+from tests.support.flows.factory import MODEL
+from tests.support.flows.tour import Tour, kill, touring
+from tests.support.servers.ports import next_port
 
 SINCE = "flight_date >= date '2013-02-15' and flight_date < date '2013-03-01'"
 
@@ -48,7 +48,7 @@ def without_worker(tour: Tour) -> tuple[str, Any]:
     before = tour.commits
     run = tour.backfill("15", "23")
     flow = tour.wait_for_work(run, lambda: tour.commits >= before + 2)
-    kill(*tour.factory.children("flows.server.worker"), flow)
+    kill(*tour.factory.children("pilotline.flows.server.worker"), flow)
     return run, tour.wait_for(run, "COMPLETED", "FAILED")
 
 
@@ -57,7 +57,7 @@ def without_server(tour: Tour) -> Any:
     """Return how the work of a backfill ended whose server was killed."""
     run = tour.backfill("24", "25")
     tour.wait_for_work(run)
-    kill(*tour.factory.children("flows.server.serving"))
+    kill(*tour.factory.children("pilotline.flows.server.serving"))
     return tour.wait_for(run, "COMPLETED", "FAILED")
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.factory.recovery import Recovery
-from flows.server.api import PrefectApi
-from tests.flows.support.tour import followers_of
-from tests.support.ports import next_port
+from pilotline.flows.factory.recovery import Recovery
+from pilotline.flows.server.api import PrefectApi
+from tests.support.flows.tour import followers_of
+from tests.support.servers.ports import next_port
 from tests.support.waiting import wait_until
 
 HEARD_LIMIT_S = 30  # a server writes down events each 5 s

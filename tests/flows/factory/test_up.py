@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from flows.server.api import PrefectApi
+from pilotline.flows.server.api import PrefectApi
 from tests.flows.conftest import copy_home, query_sqlite
-from tests.flows.support.factory import MODEL, Owing
-from tests.flows.support.listener import Listener
-from tests.flows.support.running import ENDS, Factory, running, wait_for, wait_to_hear
 from tests.support.commands import run_here, run_process
-from tests.support.ports import next_port
+from tests.support.flows.factory import MODEL, Owing
+from tests.support.flows.listener import Listener
+from tests.support.flows.running import ENDS, Factory, running, wait_for, wait_to_hear
+from tests.support.servers.ports import next_port
 
 OFTEN_S = 10  # so soon a start comes; a later one finds nothing to do
 

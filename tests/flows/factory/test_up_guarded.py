@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from flows.server.api import PrefectApi
+from pilotline.flows.server.api import PrefectApi
 from tests.flows.conftest import processes_of
-from tests.flows.support.factory import MODEL
-from tests.flows.support.running import BRISK, END_LIMIT_S, READY_LIMIT_S
-from tests.support.commands import COMMAND, ROOT, environment_of, run_here, run_process
-from tests.support.ports import next_port
+from tests.support.commands import COMMAND, environment_of, run_here, run_process
+from tests.support.flows.factory import MODEL
+from tests.support.flows.running import BRISK, END_LIMIT_S, READY_LIMIT_S
+from tests.support.places import ROOT
+from tests.support.servers.ports import next_port
 from tests.support.waiting import stretched, wait_until
 
 PERSON = "factory:canary-71c0aa93"
@@ -142,8 +143,8 @@ def test_each_process_has_the_secrets_that_it_needs(guarded: Guarded) -> None:
     secrets = {*OURS, "PILOTLINE_APPROVAL_KEY"}
     # The worker's flows check the codes that were typed into a form.
     worker = {"PREFECT_API_AUTH_STRING", "PILOTLINE_APPROVAL_KEY"}
-    assert guarded.environment("flows.server.worker") & secrets == worker
-    assert guarded.environment("flows.server.serving") & secrets == {
+    assert guarded.environment("pilotline.flows.server.worker") & secrets == worker
+    assert guarded.environment("pilotline.flows.server.serving") & secrets == {
         "PREFECT_SERVER_API_AUTH_STRING"
     }
 
@@ -159,7 +160,7 @@ def test_what_it_says_of_a_model_is_about_that_model(guarded: Guarded) -> None:
 
 
 def test_a_server_that_was_silent_and_answers_again_is_said(guarded: Guarded) -> None:
-    server, before = guarded.pid("flows.server.serving"), len(guarded.said)
+    server, before = guarded.pid("pilotline.flows.server.serving"), len(guarded.said)
     os.kill(server, signal.SIGSTOP)
     try:
         assert wait_until(lambda: guarded.tells("does not answer", before), SILENT_LIMIT_S)

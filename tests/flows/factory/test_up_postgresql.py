@@ -17,12 +17,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from flows.server.database import prepare_database
-from tasks.errors import SettingsError
+from pilotline.flows.server.database import prepare_database
+from pilotline.tasks.errors import SettingsError
 from tests.flows.conftest import Demo, copy_home
-from tests.flows.support.running import END_LIMIT_S, ENDS, RUN_LIMIT_S, running
-from tests.support.ports import next_port
-from tests.support.programs import require
+from tests.support.flows.running import END_LIMIT_S, ENDS, RUN_LIMIT_S, running
+from tests.support.servers.ports import next_port
+from tests.support.servers.programs import require
 from tests.support.waiting import stretched, wait_until
 
 PROGRAMS = Path("/usr/lib/postgresql")  # where Debian puts each version's
@@ -128,7 +128,7 @@ def test_a_factory_runs_a_deployment_with_its_facts_in_postgresql(
     home = copy_home(demo.home, tmp_path / "home")
     settings = {"PILOTLINE_PREFECT_DB": database.address()}
     with running(home, next_port(shared), settings) as factory:
-        (worker,) = factory.children("flows.server.worker")
+        (worker,) = factory.children("pilotline.flows.server.worker")
         assert PASSWORD.encode() not in Path(f"/proc/{worker}/environ").read_bytes()
         day = "2013-02-20"
         run = factory.begin("ingest", dataset="arrivals", start=day, end=day)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import answers, processes_of
-from tests.flows.support.running import END_LIMIT_S, READY_LIMIT_S, RUN_LIMIT_S, Factory, running
 from tests.support.commands import run_here
-from tests.support.ports import next_port
+from tests.support.flows.running import END_LIMIT_S, READY_LIMIT_S, RUN_LIMIT_S, Factory, running
+from tests.support.servers.ports import next_port
 from tests.support.waiting import wait_until
 
 LONG_AGO = "2026-01-01 00:00:00.000000"
@@ -35,15 +35,19 @@ def factory(own: Factory) -> Factory:
 
 
 def test_a_worker_that_is_killed_is_started_again(factory: Factory) -> None:
-    (worker,) = factory.children("flows.server.worker")
+    (worker,) = factory.children("pilotline.flows.server.worker")
     os.kill(worker, signal.SIGKILL)
-    assert wait_until(lambda: set(factory.children("flows.server.worker")) - {worker}, END_LIMIT_S)
+    assert wait_until(
+        lambda: set(factory.children("pilotline.flows.server.worker")) - {worker}, END_LIMIT_S
+    )
 
 
 def test_a_server_that_is_killed_is_started_again(factory: Factory) -> None:
-    (server,) = factory.children("flows.server.serving")
+    (server,) = factory.children("pilotline.flows.server.serving")
     os.kill(server, signal.SIGKILL)
-    assert wait_until(lambda: set(factory.children("flows.server.serving")) - {server}, END_LIMIT_S)
+    assert wait_until(
+        lambda: set(factory.children("pilotline.flows.server.serving")) - {server}, END_LIMIT_S
+    )
     assert wait_until(lambda: answers(factory.api), READY_LIMIT_S)
 
 

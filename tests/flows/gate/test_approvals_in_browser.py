@@ -15,11 +15,11 @@ import pyotp
 import pytest
 
 from tests.flows.conftest import Demo, copy_home, query_sqlite
-from tests.flows.support.approvals import KEY, OPERATOR, REVIEWER, Desk
-from tests.flows.support.browser import SHOTS, Person, at_browser
-from tests.flows.support.factory import CHALLENGER, MODEL
-from tests.flows.support.running import ENDS, running, wait_for
-from tests.support.ports import next_port
+from tests.support.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
+from tests.support.flows.browser import SHOTS, Person, at_browser
+from tests.support.flows.factory import CHALLENGER, MODEL
+from tests.support.flows.running import ENDS, running, wait_for
+from tests.support.servers.ports import next_port
 from tests.support.waiting import wait_until
 
 CODE_LIMIT_S = 45  # a code holds 30 s

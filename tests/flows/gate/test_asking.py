@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import query_sqlite
-from tests.flows.support.approvals import AUTHOR, OPERATOR, REVIEWER, Desk
-from tests.flows.support.factory import CHALLENGER, MODEL
 from tests.support.commands import Ran, run_process
+from tests.support.flows.approvals import AUTHOR, OPERATOR, REVIEWER, Desk
+from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.waiting import wait_until
 
 DECISIONS = "select gate, decision, approver, identity, comment from approval order by id desc"

@@ -7,15 +7,15 @@ from pathlib import Path
 import pyotp
 import pytest
 
-from flows.gate.form import LONGEST_DELAY, Answer, judge_answer
-from flows.gate.page import make_page
-from registry.approvers import enrol
-from registry.vault import Vault
-from tasks.home import Home, find_home
+from pilotline.flows.gate.form import LONGEST_DELAY, Answer, judge_answer
+from pilotline.flows.gate.page import make_page
+from pilotline.registry.gates.approvers import enrol
+from pilotline.registry.gates.vault import Vault
+from pilotline.tasks.home import Home, find_home
 from tests.flows.conftest import query_sqlite
-from tests.flows.support.approvals import AUTHOR, KEY, OPERATOR, REVIEWER
-from tests.flows.support.factory import CHALLENGER, MODEL
-from tests.support.commands import ROOT
+from tests.support.flows.approvals import AUTHOR, KEY, OPERATOR, REVIEWER
+from tests.support.flows.factory import CHALLENGER, MODEL
+from tests.support.places import ROOT
 
 SEEN, NOW = "as it is", timedelta(0)
 

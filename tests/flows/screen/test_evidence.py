@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.screen.evidence import print_verification
+from pilotline.flows.screen.evidence import print_verification
 
 CASES = [("one row", "answered"), ("missing note", "answered"), ("extremes of note", "refused")]
 FOUND = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.screen.logs import (
+from pilotline.flows.screen.logs import (
     FOR_PREFECT,
     JsonLines,
     said_in,
@@ -18,12 +18,13 @@ from flows.screen.logs import (
     write_json_line,
     write_text_line,
 )
-from tasks.errors import SettingsError
-from tasks.logs import about
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.logs import about
 from tests.flows.conftest import Run, query_sqlite
-from tests.flows.support.approvals import Desk
-from tests.flows.support.factory import CHALLENGER, MODEL
-from tests.support.commands import ROOT, run_process
+from tests.support.commands import run_process
+from tests.support.flows.approvals import Desk
+from tests.support.flows.factory import CHALLENGER, MODEL
+from tests.support.places import ROOT
 
 NAMES = ("model", "version", "date", "run")
 DAY = "2013-02-01"

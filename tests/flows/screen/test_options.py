@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from flows.screen.options import Head, Moment, Words
-from flows.screen.text import show
+from pilotline.flows.screen.options import Head, Moment, Words
+from pilotline.flows.screen.text import show
 
 SUMMER = datetime(2026, 7, 1, 9, 37, 5, 250_000, tzinfo=UTC)
 WINTER = datetime(2026, 11, 21, 9, 37, 5, 250_000, tzinfo=UTC)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flows.screen.text import write_json
+from pilotline.flows.screen.text import write_json
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import pytest
 
-from flows.server.api import PrefectApi
-from tasks.errors import SettingsError
+from pilotline.flows.server.api import PrefectApi
+from pilotline.tasks.errors import SettingsError
 
 # RFC 7617, section 2: the header for this user and password.
 PERSON, BASIC = "Aladdin:open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from flows.server.choice import prepare_environment
-from tasks.home import find_home
+from pilotline.flows.server.choice import prepare_environment
+from pilotline.tasks.home import find_home
 from tests.flows.conftest import answers, processes_of
-from tests.support.commands import ROOT, environment_of, run_process
+from tests.support.commands import environment_of, run_process
+from tests.support.places import ROOT
 from tests.support.waiting import stretched, wait_until
 
 # A parent that starts a server, says where it is, and stays until it is told to end.
 PARENT = """
 import os, sys
 from pathlib import Path
-from flows.server.choice import PrefectServer
-from tasks.home import find_home
+from pilotline.flows.server.choice import PrefectServer
+from pilotline.tasks.home import find_home
 with PrefectServer(find_home(os.environ, Path.cwd())) as server:
     server.wait()
     print(server.url, server.temporary, flush=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.server.settings import server_settings
-from tasks.home import find_home
+from pilotline.flows.server.settings import server_settings
+from pilotline.tasks.home import find_home
 
 OWN = "http://127.0.0.1:4200/api"
 PROXY = "https://factory.example.org/api"

@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import (
-    DEMO_LIMIT_S,
-    Demo,
-    contents_of,
-    predictions_of,
-    processes_of,
-)
+from tests.flows.conftest import DEMO_LIMIT_S, Demo, contents_of, predictions_of, processes_of
 from tests.support.commands import run_process, start_process
 from tests.support.waiting import stretched, wait_until
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.factory.deploy import ensure_pool
-from flows.server.api import PrefectApi
+from pilotline.flows.factory.deploy import ensure_pool
+from pilotline.flows.server.api import PrefectApi
 from tests.support.commands import run_here
 
 MODEL = "flight-delay"

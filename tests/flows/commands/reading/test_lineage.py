@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from flows.commands.reading.lineage_tree import say_days
+from pilotline.flows.commands.reading.lineage_tree import say_days
 from tests.flows.conftest import Demo, Run, contents_of, copy_home, query_sqlite
-from tests.support.commands import ROOT, run_here
+from tests.support.commands import run_here
+from tests.support.places import ROOT
 
 DAY = "2013-02-01"
 KEY = "carrier=UA,flight=1018,origin=EWR"

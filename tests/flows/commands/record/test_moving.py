@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from registry.canonical import canonical_json
+from pilotline.registry.form.canonical import canonical_json
 from tests.flows.conftest import Demo, query_sqlite
-from tests.support.commands import ROOT, Ran, run_here
+from tests.support.commands import Ran, run_here
+from tests.support.places import ROOT
 
 MODEL = "flight-delay"
 HOSTILE = "\x1b[2J[red]me[/red]\x9b31m"  # clears a screen, marks up, colours by a C1 control

@@ -16,8 +16,8 @@ import pyotp
 import pytest
 
 from tests.flows.conftest import Demo, approve_challenger, copy_home, copy_record, query_sqlite
-from tests.flows.support.listener import Listener
 from tests.support.commands import Ran, run_command, run_here, run_process
+from tests.support.flows.listener import Listener
 
 MODEL = "flight-delay"
 REVIEWER, OPERATIONS = "reviewer@example.org", "operations@example.org"

@@ -1,0 +1,5 @@
+"""Whether the present state is what the chains say, and what nothing needs any more."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

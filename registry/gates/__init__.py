@@ -1,0 +1,5 @@
+"""Who may decide what, and what follows: approvals, promotions, what may run."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

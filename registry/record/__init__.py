@@ -1,0 +1,5 @@
+"""What is registered: models, versions, aliases, evidence, each change an event of a chain."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

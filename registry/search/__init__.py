@@ -1,0 +1,5 @@
+"""Finding models by what is known of them, kept in step with each change."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

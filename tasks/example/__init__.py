@@ -1,0 +1,5 @@
+"""The example: real flights of New York, 2013, as a source."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Where a prediction came from, and whether it comes out again."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""What people write, read strictly and never run: models, datasets, joins, schedules, policy."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

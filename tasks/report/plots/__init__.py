@@ -1,0 +1,1 @@
+"""Plots as inline SVG: no script, light and dark."""

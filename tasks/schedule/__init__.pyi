@@ -1,0 +1,23 @@
+from .nights import (
+    MARGIN,
+    Delivery,
+    Night,
+    describe_deadline,
+)
+from .standing import (
+    Scheduled,
+    Standing,
+    list_scheduled,
+    stand,
+)
+
+__all__ = [
+    "MARGIN",
+    "Delivery",
+    "Night",
+    "Scheduled",
+    "Standing",
+    "describe_deadline",
+    "list_scheduled",
+    "stand",
+]

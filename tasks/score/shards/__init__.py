@@ -1,0 +1,1 @@
+"""A partition too big for one process, cut, scored and put together."""

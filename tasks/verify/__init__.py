@@ -1,0 +1,5 @@
+"""Prove a version in its place before it goes live."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

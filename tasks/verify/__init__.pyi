@@ -1,0 +1,9 @@
+from .verification import (
+    Verified,
+    platform,
+)
+
+__all__ = [
+    "Verified",
+    "platform",
+]
