@@ -10,7 +10,13 @@ import pytest
 import uv
 
 from tests.support.places import ROOT
-from tests.support.servers.company import STORE, WITH_STORE, company_index, make_wheel
+from tests.support.servers.company import (
+    STORE,
+    WITH_STORE,
+    company_index,
+    make_wheel,
+    wheel_of_installed,
+)
 from tests.support.servers.programs import own_mounts, require
 
 FILES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "tasks/certificates.py")
@@ -20,9 +26,12 @@ FILES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "tasks/certificat
 def checkout(tmp_path: Path) -> Path:
     """Return a checkout of packages without contents, in a path with a space."""
     folder = tmp_path / "a checkout"
+    (folder / "pilotline").mkdir(parents=True)
+    (folder / "pilotline" / "__init__.py").touch()
     for package in ("flows", "tasks", "registry"):
-        (folder / package).mkdir(parents=True)
+        (folder / package).mkdir()
         (folder / package / "__init__.py").touch()
+        (folder / "pilotline" / package).symlink_to(f"../{package}")
     for name in FILES:
         shutil.copy(ROOT / name, folder / name)
     return folder
@@ -37,11 +46,12 @@ def test_setup_needs_only_path_and_home_behind_a_companys_certificate(
     tool = make_wheel("housetool", "1.0", {"housetool.py": "made = 'in house'\n"})
     # It comes over the same line as the real one does, which has 20 MB.
     ours = make_wheel("uv", "0.0.1", {"bin/uv": f'#!/bin/sh\nexec "{uv.find_uv_bin()}" "$@"\n'})
-    (checkout / "requirements.lock").write_text(tool.locked + ours.locked)
+    builder = wheel_of_installed("setuptools")  # builds the editable install
+    (checkout / "requirements.lock").write_text(tool.locked + ours.locked + builder.locked)
     home, store = tmp_path / "home", tmp_path / "store"
     home.mkdir()
     store.mkdir()
-    with company_index(tmp_path, tool, ours) as company:
+    with company_index(tmp_path, tool, ours, builder) as company:
         (store / "ca-certificates.crt").write_bytes(company.certificate)
         python = getattr(sys, "_base_executable", sys.executable)
         done = subprocess.run(
@@ -60,11 +70,11 @@ def test_setup_needs_only_path_and_home_behind_a_companys_certificate(
             check=False,
         )
     assert done.stdout.endswith("Ready: .venv/bin/pilotline --help\n"), done.stdout + done.stderr
-    code = "import housetool, registry; print(housetool.made, registry.__file__)"
+    code = "import housetool, pilotline.registry as ours; print(housetool.made, ours.__file__)"
     said = subprocess.run(
         [checkout / ".venv/bin/python", "-I", "-c", code],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert said == f"in house {checkout}/registry/__init__.py\n"
+    assert said == f"in house {checkout}/pilotline/registry/__init__.py\n"

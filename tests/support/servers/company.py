@@ -1,6 +1,7 @@
 """A company's index of packages, behind a certificate that only its own machines trust."""
 
 import datetime as dt
+import re
 import ssl
 import stat
 import threading
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from io import BytesIO
 from ipaddress import ip_address
 from pathlib import Path
@@ -54,11 +56,25 @@ class Company:
     certificate: bytes
 
 
-def make_wheel(name: str, version: str, files: Mapping[str, str]) -> Wheel:
+def wheel_of_installed(name: str) -> Wheel:
+    """Return a wheel of a package as it is installed here, without what was compiled of it."""
+    files = {
+        str(path): path.read_binary()
+        for path in metadata.files(name) or ()
+        if path.suffix != ".pyc" and (path.name == "entry_points.txt" or not _is_facts(path))
+    }
+    return make_wheel(name, metadata.version(name), files)
+
+
+def _is_facts(path: metadata.PackagePath) -> bool:
+    return path.parts[0].endswith(".dist-info")
+
+
+def make_wheel(name: str, version: str, files: Mapping[str, str | bytes]) -> Wheel:
     """Return a wheel of ``files``; those under ``bin/`` are programs."""
     facts = f"{name}-{version}.dist-info"
-    contents = {
-        path.replace("bin/", f"{name}-{version}.data/scripts/"): text
+    contents: dict[str, str | bytes] = {
+        re.sub("^bin/", f"{name}-{version}.data/scripts/", path): text
         for path, text in files.items()
     }
     contents[f"{facts}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
