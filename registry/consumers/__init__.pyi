@@ -7,17 +7,8 @@ from .consumers import (
     list_consumers,
     remove_consumer,
 )
-from .notify import (
-    send_message,
-)
-from .outbox import (
-    Delivery,
-    Message,
-    deliver,
-    list_messages,
-    messages_of,
-    tell_consumers,
-)
+from .notify import send_message
+from .outbox import Delivery, Message, deliver, list_messages, messages_of, tell_consumers
 
 __all__ = [
     "Consumer",

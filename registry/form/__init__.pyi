@@ -1,8 +1,4 @@
-from .canonical import (
-    canonical_json,
-    digest_bytes,
-    digest_json,
-)
+from .canonical import canonical_json, digest_bytes, digest_json
 from .errors import (
     AliasError,
     ApprovalError,
@@ -31,19 +27,9 @@ from .errors import (
     VersionUnfitError,
     WrongCodeError,
 )
-from .failpoints import (
-    reach,
-)
-from .names import (
-    MAX_PERSON,
-    check_name,
-    is_person,
-    person,
-    same_person,
-)
-from .strict_json import (
-    decode_strictly,
-)
+from .failpoints import reach
+from .names import MAX_PERSON, check_name, is_person, person, same_person
+from .strict_json import decode_strictly
 
 __all__ = [
     "MAX_PERSON",

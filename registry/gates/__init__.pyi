@@ -16,40 +16,11 @@ from .approvers import (
     list_approvers,
     remove_approver,
 )
-from .policy import (
-    GATES,
-    TIERS,
-    Policy,
-    check_tables,
-    load_policy,
-    tighten,
-)
-from .promotions import (
-    Wish,
-    champion_before,
-    promote,
-    rollback,
-)
-from .references import (
-    end_of_day,
-    look_up,
-    resolve,
-    split_reference,
-)
-from .resolution import (
-    OUT_OF_USE,
-    champion,
-    champion_at,
-    promoted_version,
-    serving_champion,
-)
-from .serving import (
-    Shown,
-    Waiting,
-    last_shown,
-    list_serving,
-    list_waiting,
-)
+from .policy import GATES, TIERS, Policy, check_tables, load_policy, tighten
+from .promotions import Wish, champion_before, promote, rollback
+from .references import end_of_day, look_up, resolve, split_reference
+from .resolution import OUT_OF_USE, champion, champion_at, promoted_version, serving_champion
+from .serving import Shown, Waiting, last_shown, list_serving, list_waiting
 from .splits import (
     SET,
     Said,
@@ -62,19 +33,8 @@ from .splits import (
     split_of,
     stop_split,
 )
-from .statuses import (
-    Retired,
-    deprecated_warning,
-    last_move,
-    retire,
-    shown_partitions,
-    told_of,
-)
-from .vault import (
-    KEY_VARIABLE,
-    Vault,
-    make_key,
-)
+from .statuses import Retired, deprecated_warning, last_move, retire, shown_partitions, told_of
+from .vault import KEY_VARIABLE, Vault, make_key
 
 __all__ = [
     "GATES",

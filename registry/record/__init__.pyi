@@ -11,15 +11,8 @@ from .aliases import (
     set_alias,
     set_challenger,
 )
-from .comparisons import (
-    last_comparison,
-    record_comparison,
-)
-from .contents import (
-    NEEDED,
-    check_contents,
-    check_form,
-)
+from .comparisons import last_comparison, record_comparison
+from .contents import NEEDED, check_contents, check_form
 from .events import (
     FACTORY,
     Event,
@@ -31,48 +24,13 @@ from .events import (
     latest_event,
     list_events,
 )
-from .manifest import (
-    ROLES,
-    Manifest,
-    decode_manifest,
-)
-from .metrics import (
-    Metric,
-    count_judgements,
-    is_judged,
-    last_values,
-    list_metrics,
-    record_metric,
-)
-from .models import (
-    ModelFacts,
-    RegisteredModel,
-    get_model,
-    list_models,
-)
-from .numbering import (
-    PARTS,
-    Release,
-    compare_releases,
-)
-from .registration import (
-    Judged,
-    Registration,
-    register,
-)
-from .reigns import (
-    KINDS,
-    Reign,
-    describe_reign,
-    reign_at,
-    reigns,
-)
-from .verifications import (
-    Verification,
-    last_verification,
-    passed_verification,
-    record_verification,
-)
+from .manifest import ROLES, Manifest, decode_manifest
+from .metrics import Metric, count_judgements, is_judged, last_values, list_metrics, record_metric
+from .models import ModelFacts, RegisteredModel, get_model, list_models
+from .numbering import PARTS, Release, compare_releases
+from .registration import Judged, Registration, register
+from .reigns import KINDS, Reign, describe_reign, reign_at, reigns
+from .verifications import Verification, last_verification, passed_verification, record_verification
 from .versions import (
     Learned,
     ModelVersion,
@@ -90,15 +48,7 @@ from .versions import (
     status_of,
     version_by_id,
 )
-from .wheels import (
-    LockedPackage,
-    Wheel,
-    find_wheels,
-    is_locked,
-    list_wheels,
-    put_wheel,
-    read_lock,
-)
+from .wheels import LockedPackage, Wheel, find_wheels, is_locked, list_wheels, put_wheel, read_lock
 
 __all__ = [
     "CHALLENGER",

@@ -21,10 +21,7 @@ from .lineage import (
     run_lineage,
     versions_lineage,
 )
-from .releases import (
-    find_unfounded,
-    record_release,
-)
+from .releases import find_unfounded, record_release
 from .runs import (
     PRODUCTION,
     Claim,
@@ -62,14 +59,8 @@ from .runs import (
     versions_of,
     visible_runs,
 )
-from .table_versions import (
-    dataset_table_versions,
-    predictions_table_versions,
-)
-from .usage import (
-    RunUsage,
-    list_usage,
-)
+from .table_versions import dataset_table_versions, predictions_table_versions
+from .usage import RunUsage, list_usage
 
 __all__ = [
     "PRODUCTION",

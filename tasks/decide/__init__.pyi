@@ -1,7 +1,4 @@
-from .awaiting import (
-    Awaited,
-    list_awaited,
-)
+from .awaiting import Awaited, list_awaited
 from .gates import (
     asks_for_code,
     bring_model,
@@ -11,9 +8,7 @@ from .gates import (
     roll_back,
     share_rows,
 )
-from .promoting import (
-    Gate,
-)
+from .promoting import Gate
 
 __all__ = [
     "Awaited",

@@ -1,26 +1,8 @@
-from .catalogue import (
-    describe_models,
-    show_history,
-    show_model,
-    show_version,
-)
-from .lineage import (
-    Prediction,
-    Question,
-    Traced,
-    trace_lineage,
-)
-from .openlineage import (
-    describe_events,
-)
-from .replaying import (
-    Difference,
-    Replayed,
-    find_replayable,
-)
-from .tracing import (
-    trace_prediction,
-)
+from .catalogue import describe_models, show_history, show_model, show_version
+from .lineage import Prediction, Question, Traced, trace_lineage
+from .openlineage import describe_events
+from .replaying import Difference, Replayed, find_replayable
+from .tracing import trace_prediction
 
 __all__ = [
     "Difference",

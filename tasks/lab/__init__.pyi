@@ -1,30 +1,7 @@
-from .addresses import (
-    BLOCK,
-    VARIABLE,
-    scrub,
-)
-from .bundle import (
-    ARTIFACT,
-    Bundle,
-    load_bundle,
-    load_champion,
-    load_json,
-    load_manifest,
-)
-from .datasets import (
-    TYPES,
-    Column,
-    Dataset,
-    arrow_schema,
-    list_datasets,
-    load_dataset,
-)
-from .joins import (
-    PREDICTIONS,
-    Join,
-    model_of,
-    short_name,
-)
+from .addresses import BLOCK, VARIABLE, scrub
+from .bundle import ARTIFACT, Bundle, load_bundle, load_champion, load_json, load_manifest
+from .datasets import TYPES, Column, Dataset, arrow_schema, list_datasets, load_dataset
+from .joins import PREDICTIONS, Join, model_of, short_name
 from .models import (
     FILES,
     METRICS,
@@ -36,33 +13,12 @@ from .models import (
     load_model_folder,
     read_wishes,
 )
-from .notebooks import (
-    MAX_PAGE_BYTES,
-    NOTEBOOK,
-    PAGE,
-)
-from .policy import (
-    ScoringRules,
-    load_policy,
-    load_rules,
-)
-from .programs import (
-    FOLDER,
-    SEARCHED,
-    program_file,
-    require_program,
-)
-from .schedules import (
-    Schedule,
-    read_schedule,
-)
-from .toml_table import (
-    Table,
-    read_toml,
-)
-from .version_policy import (
-    policy_of,
-)
+from .notebooks import MAX_PAGE_BYTES, NOTEBOOK, PAGE
+from .policy import ScoringRules, load_policy, load_rules
+from .programs import FOLDER, SEARCHED, program_file, require_program
+from .schedules import Schedule, read_schedule
+from .toml_table import Table, read_toml
+from .version_policy import policy_of
 
 __all__ = [
     "ARTIFACT",

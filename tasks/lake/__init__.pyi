@@ -1,34 +1,9 @@
-from .commit import (
-    CommitUnsettledError,
-    Mark,
-    Place,
-    commit_once,
-    find_commit,
-    find_fence,
-)
-from .digests import (
-    canonical_order,
-    check_day,
-    digest_sorted,
-)
-from .garbage import (
-    vacuum_lake,
-)
-from .handle import (
-    Table,
-    TableRefusedError,
-)
-from .partition_files import (
-    PartitionFiles,
-    Piece,
-    find_files,
-)
-from .parts import (
-    PartFile,
-    as_action,
-    remove_part,
-    write_part,
-)
+from .commit import CommitUnsettledError, Mark, Place, commit_once, find_commit, find_fence
+from .digests import canonical_order, check_day, digest_sorted
+from .garbage import vacuum_lake
+from .handle import Table, TableRefusedError
+from .partition_files import PartitionFiles, Piece, find_files
+from .parts import PartFile, as_action, remove_part, write_part
 from .tables import (
     accepted_path,
     ensure_table,

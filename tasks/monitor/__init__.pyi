@@ -1,24 +1,7 @@
-from .monitoring import (
-    Watch,
-    calls_drift,
-)
-from .performance import (
-    MISSING,
-    DayRealized,
-)
-from .staleness import (
-    Stale,
-    list_stale,
-)
-from .versus import (
-    BETTER,
-    COMPARED,
-    UNKNOWN,
-    WORSE,
-    Comparison,
-    Difference,
-    rows_needed,
-)
+from .monitoring import Watch, calls_drift
+from .performance import MISSING, DayRealized
+from .staleness import Stale, list_stale
+from .versus import BETTER, COMPARED, UNKNOWN, WORSE, Comparison, Difference, rows_needed
 
 __all__ = [
     "BETTER",

@@ -1,15 +1,5 @@
-from .nights import (
-    MARGIN,
-    Delivery,
-    Night,
-    describe_deadline,
-)
-from .standing import (
-    Scheduled,
-    Standing,
-    list_scheduled,
-    stand,
-)
+from .nights import MARGIN, Delivery, Night, describe_deadline
+from .standing import Scheduled, Standing, list_scheduled, stand
 
 __all__ = [
     "MARGIN",

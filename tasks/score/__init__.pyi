@@ -1,30 +1,9 @@
-from .days import (
-    DayScored,
-    check_interpreter,
-    find_unchanged,
-)
-from .job import (
-    Job,
-    check_record,
-    plan_again,
-    plan_job,
-    plan_production,
-    plan_split,
-)
-from .landed import (
-    find_ended,
-)
-from .plan import (
-    TO_DO,
-    PlannedDay,
-    plan_backfill,
-)
-from .shards.buckets import (
-    bucket_of,
-)
-from .stream import (
-    read_input,
-)
+from .days import DayScored, check_interpreter, find_unchanged
+from .job import Job, check_record, plan_again, plan_job, plan_production, plan_split
+from .landed import find_ended
+from .plan import TO_DO, PlannedDay, plan_backfill
+from .shards.buckets import bucket_of
+from .stream import read_input
 
 __all__ = [
     "TO_DO",

@@ -1,15 +1,6 @@
-from .contract import (
-    check_columns,
-    found_in_arrow,
-    nullable,
-)
-from .csv import (
-    FORMULA,
-)
-from .opening import (
-    PartitionSource,
-    open_source,
-)
+from .contract import check_columns, found_in_arrow, nullable
+from .csv import FORMULA
+from .opening import PartitionSource, open_source
 
 __all__ = [
     "FORMULA",

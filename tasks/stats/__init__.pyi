@@ -1,23 +1,6 @@
-from .columns import (
-    Numbers,
-    Texts,
-    to_buckets,
-)
-from .drift import (
-    Judgement,
-    check_watch,
-    judge_others,
-    judge_window,
-)
-from .intervals import (
-    MIN_ROWS,
-    Interval,
-    Z,
-    influence,
-    interval_of,
-    standard_error,
-    wilson,
-)
+from .columns import Numbers, Texts, to_buckets
+from .drift import Judgement, check_watch, judge_others, judge_window
+from .intervals import MIN_ROWS, Interval, Z, influence, interval_of, standard_error, wilson
 from .metrics import (
     AGAINST,
     HIGHER_IS_BETTER,
@@ -29,10 +12,7 @@ from .metrics import (
     pair_outcomes,
     possible,
 )
-from .pairs import (
-    pair_numbers,
-    pair_texts,
-)
+from .pairs import pair_numbers, pair_texts
 from .profiles import (
     Profile,
     ProfileFold,

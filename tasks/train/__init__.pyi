@@ -1,18 +1,7 @@
-from .challenge import (
-    DECIDABLE,
-    face_champion,
-    present_evaluation,
-    require_compared,
-)
-from .data import (
-    select_days,
-)
-from .diff import (
-    compare_versions,
-)
-from .training import (
-    Trained,
-)
+from .challenge import DECIDABLE, face_champion, present_evaluation, require_compared
+from .data import select_days
+from .diff import compare_versions
+from .training import Trained
 
 __all__ = [
     "DECIDABLE",

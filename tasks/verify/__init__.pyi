@@ -1,9 +1,3 @@
-from .verification import (
-    Verified,
-    platform,
-)
+from .verification import Verified, platform
 
-__all__ = [
-    "Verified",
-    "platform",
-]
+__all__ = ["Verified", "platform"]

@@ -23,7 +23,7 @@ RUN_LIMIT_S = 120
 # In a process of its own, as a worker runs it.
 SAYING_ITS_RUN = """
 import json, sys
-from flows.{0} import {0}
+from pilotline.flows.{0} import {0}
 state = {0}(*sys.argv[1:], return_state=True)
 json.dump([state.type.value, str(state.state_details.flow_run_id)], sys.stdout)
 """

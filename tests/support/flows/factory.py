@@ -24,7 +24,7 @@ SINCE = timedelta(days=3)
 # In a process of its own, as a worker runs it.
 RUN = """
 import json, sys
-from flows.{0} import {0}
+from pilotline.flows.{0} import {0}
 state = {0}(*sys.argv[1:], return_state=True)
 json.dump([state.type.value, state.name, state.message], sys.stdout)
 """
