@@ -11,6 +11,7 @@ from pilotline.registry.gates import KEY_VARIABLE
 from pilotline.registry.store import show_url
 from pilotline.tasks.errors import SettingsError
 from pilotline.tasks.s3_folder import Folder, S3Folder
+from pilotline.tasks.shipped import DEPLOYMENTS
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,8 @@ class Home:
 
     @property
     def policy_path(self) -> Path:
-        """The policy: the home's own where it has one, else the project's."""
-        own = self.root / "policy.toml"
-        return own if own.exists() else self.lab.parent / "deployments" / "policy.toml"
+        """The policy: the home's own where it has one, else the project's, else the package's."""
+        return self.find_rules("policy.toml")
 
     @property
     def registry_shown(self) -> str:
@@ -54,6 +54,13 @@ class Home:
     def registry_is_elsewhere(self) -> bool:
         """Whether the registry is not the home's own, so that others may work with it."""
         return self.registry_url != _own_registry(self.root)
+
+    def find_rules(self, name: str) -> Path:
+        """Return the home's own file, else the project's, beside its lab, else the package's."""
+        for own in (self.root / name, self.lab.parent / "deployments" / name):
+            if own.exists():
+                return own
+        return DEPLOYMENTS / name
 
     def require_lab(self) -> None:
         """Do nothing if the lab is there.
@@ -121,6 +128,11 @@ def find_home(environment: Mapping[str, str], folder: Path) -> Home:
         registry_url=environment.get("PILOTLINE_REGISTRY_URL") or _own_registry(root),
         approval_key=environment.get(KEY_VARIABLE),
     )
+
+
+def lies_outside(environment: Mapping[str, str], folder: Path) -> bool:
+    """Tell whether no home is named: by no setting, and by no ``lab`` above ``folder``."""
+    return not environment.get("PILOTLINE_HOME") and _find_lab(environment, folder) is None
 
 
 def _scratch(root: Path) -> Path:

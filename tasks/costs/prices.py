@@ -35,19 +35,13 @@ class Prices:
 
 
 def load_prices(home: Home) -> Prices:
-    """Return the prices in the home's own ``costs.toml``, else in the project's.
+    """Return the prices in the home's own ``costs.toml``, else in the project's or the package's.
 
     Raises:
-        SettingsError: there is no such file, or its prices make no sense.
+        SettingsError: the prices make no sense.
         LabError: it is not TOML, or a key is unknown, missing or of another type.
     """
-    own = home.root / FILE
-    path = own if own.exists() else home.lab.parent / "deployments" / FILE
-    if not path.is_file():
-        raise SettingsError(
-            FILE, f"no file {str(path)!r}", "Copy deployments/costs.toml there and put your prices."
-        )
-    table = read_toml(path, FILE).only("currency", "price")
+    table = read_toml(home.find_rules(FILE), FILE).only("currency", "price")
     entries = table.get("price", list)
     steps = tuple(_read_price(index, entry) for index, entry in enumerate(entries))
     if not steps:

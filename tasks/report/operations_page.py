@@ -169,7 +169,7 @@ def _show_deadlines(facts: Operations) -> Markup:
 
 def _show_cost(facts: Operations) -> Markup:
     if not facts.currency:
-        return nothing("No prices are known: costs.toml is missing.")
+        return nothing("No prices are known: costs.toml cannot be read.")
     if not facts.costs:
         return nothing("Nothing was spent.")
     rows = [_cost_row(cost, cost.group.rpartition(" ")[2]) for cost in facts.costs]

@@ -8,6 +8,7 @@ from pilotline.registry.form.errors import PolicyError
 from pilotline.tasks.errors import SettingsError
 from pilotline.tasks.home import find_home
 from pilotline.tasks.lab.policy import load_policy
+from tests.support.places import ROOT
 
 
 def test_the_home_lies_beside_the_lab_above_the_working_folder(tmp_path: Path) -> None:
@@ -99,11 +100,18 @@ def test_a_home_is_made_and_holds_nothing_yet(tmp_path: Path) -> None:
     assert list(home.root.iterdir()) == []
 
 
-def test_the_home_s_own_policy_comes_before_the_project_s(tmp_path: Path) -> None:
+def test_the_home_s_own_policy_comes_before_the_project_s_and_that_before_the_shipped(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "lab").mkdir()
     home = find_home({}, tmp_path)
-    assert home.policy_path == tmp_path / "deployments" / "policy.toml"
-    with pytest.raises(PolicyError, match="the file is missing"):
+    assert home.policy_path.samefile(ROOT / "deployments" / "policy.toml")
+    assert load_policy(home).minimum_isolation == "A"
+    project = tmp_path / "deployments" / "policy.toml"
+    project.parent.mkdir()
+    project.write_text("[approvals]\n")
+    assert home.policy_path == project
+    with pytest.raises(PolicyError, match="names no approver"):
         load_policy(home)
     home.make()
     (home.root / "policy.toml").write_text(

@@ -8,11 +8,9 @@ import pytest
 from pilotline.tasks.costs.prices import Price, load_prices
 from pilotline.tasks.errors import LabError, SettingsError
 from pilotline.tasks.home import Home
-from tests.support.places import ROOT
 
 FIRST = "[[price]]\ncpu_hour = 2\ngib_hour = 0.5\n"
 CHANGED = FIRST + "[[price]]\nsince = 2026-03-01\ncpu_hour = 3.0\ngib_hour = 0.0\n"
-SHIPPED = ROOT / "deployments" / "costs.toml"
 
 
 @pytest.fixture
@@ -45,15 +43,9 @@ def test_the_home_s_own_prices_go_before_the_project_s(place: Home) -> None:
     assert load_prices(place).currency == "EUR"
 
 
-def test_the_prices_that_come_with_the_project_are_read(place: Home) -> None:
-    (place.root / "costs.toml").write_bytes(SHIPPED.read_bytes())
+def test_without_own_prices_those_that_come_with_the_package_are_read(place: Home) -> None:
     price = load_prices(place).on(date(2026, 11, 21))
     assert (price.cpu_hour, price.gib_hour) == (0.04, 0.005)
-
-
-def test_a_missing_file_is_named(place: Home) -> None:
-    with pytest.raises(SettingsError, match=r"^costs\.toml: no file '.*costs\.toml'\. Copy "):
-        load_prices(place)
 
 
 @pytest.mark.parametrize(

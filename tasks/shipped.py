@@ -1,0 +1,9 @@
+"""What comes with the package, in a checkout as installed: deployments, and the example's lab."""
+
+from pathlib import Path
+
+import pilotline
+
+PACKAGE = Path(pilotline.__file__).parent
+DEPLOYMENTS = PACKAGE / "deployments"  # policies, prices, prefect.yaml, templates of work pools
+LAB = PACKAGE / "lab"
