@@ -1,4 +1,4 @@
-"""Bringing the work pool and the deployments of deployments/prefect.yaml to a server."""
+"""Bringing the work pool and the deployments of prefect.yaml, as shipped, to a server."""
 
 import json
 import subprocess
@@ -10,10 +10,9 @@ from pathlib import Path
 from pilotline.flows.screen.logs import said_in
 from pilotline.flows.server.api import PrefectApi, quote
 from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.shipped import DEPLOYMENTS
 
 POOL_VARIABLE, POOL = "PILOTLINE_POOL", "pilotline"  # the name where the variable is not set
-ROOT = Path(__file__).resolve().parents[2]  # where flows/ lies: entry points count from there
-PREFECT_FILE = Path("deployments") / "prefect.yaml"
 DEPLOY_LIMIT_S = 180  # it takes 5 s on two idle cores
 
 
@@ -31,7 +30,7 @@ def ensure_pool(api: PrefectApi, name: str, kind: str = "process") -> tuple[str,
     found = api.get(f"/work_pools/{quote(name)}")
     if found is not None:
         return str(found["type"]), False
-    template = ROOT / "deployments" / "work-pools" / f"{kind}.json"
+    template = DEPLOYMENTS / "work-pools" / f"{kind}.json"
     job = json.loads(template.read_text("utf-8"))
     api.post("/work_pools/", {"name": name, "type": kind, "base_job_template": job})
     return kind, True
@@ -56,13 +55,9 @@ def deploy_all(environment: Mapping[str, str], log: Path, check: Callable[[], No
         check: called while it runs; what it raises ends the command.
 
     Raises:
-        SettingsError: the command failed, or is not where the flows are.
+        SettingsError: the command failed.
     """
-    if not (ROOT / PREFECT_FILE).is_file():
-        raise SettingsError(
-            str(ROOT / PREFECT_FILE), "the file is missing", "Run from a checkout of pilotline."
-        )
-    words = ["--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
+    words = ["--no-prompt", "deploy", "--all", "--prefect-file", str(DEPLOYMENTS / "prefect.yaml")]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -70,7 +65,7 @@ def deploy_all(environment: Mapping[str, str], log: Path, check: Callable[[], No
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=ROOT,
+            cwd=log.parent,  # Python looks for modules there first, and nobody else's are in it
             env=environment,
             start_new_session=True,
         )

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from pilotline.flows.factory.deploy import ROOT
 from pilotline.registry.gates.promotions import Wish, promote
 from pilotline.tasks.example.shift import shift_flights
 from pilotline.tasks.home import find_home
@@ -21,6 +20,7 @@ from pilotline.tasks.verify.verification import platform
 from tests.flows.conftest import approve_challenger
 from tests.support.flows.factory import CHALLENGER, MODEL, ZONE, Owing, move_flights
 from tests.support.flows.running import Factory, running, runs, wait_for_end
+from tests.support.places import ROOT
 from tests.support.servers.ports import next_port
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from pilotline.flows.factory.deploy import ROOT
 from tests.flows.conftest import Demo, copy_home, query_sqlite
 from tests.support.commands import run_here
 from tests.support.flows.factory import CHALLENGER, MODEL, PYTHON, worker_environment
 from tests.support.flows.listener import Listener
 from tests.support.flows.running import Factory, running, runs, wait_for, wait_for_end, wait_to_hear
+from tests.support.places import ROOT
 from tests.support.servers.ports import next_port
 from tests.support.waiting import stretched
 

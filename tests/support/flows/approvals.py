@@ -103,7 +103,7 @@ class Desk:
         names = self.settings | {"PREFECT_HOME": str(self.home / "prefect")}
         done = subprocess.run(
             [PYTHON, "-m", "prefect.engine", run],
-            env=environment_of(self.home, names) | {"PYTHONPATH": str(ROOT)},
+            env=environment_of(self.home, names),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -119,12 +119,10 @@ class Desk:
     def deploy(self, name: str) -> str:
         """Return the deployment of a flow, made as 'pilotline up' makes it."""
         flow = self.api.post("/flows/", {"name": name})["id"]
-        step = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
         made = {
             "name": name,
             "flow_id": flow,
-            "entrypoint": f"flows/{name}.py:{name}",
-            "pull_steps": [step],
+            "entrypoint": f"pilotline.flows.{name}.{name}",
             "enforce_parameter_schema": False,
         }
         return str(self.api.post("/deployments/", made)["id"])

@@ -37,12 +37,10 @@ class Weeks:
     def make_run(self) -> str:
         """Return a new run of the deployment."""
         flow = self.api.post("/flows/", {"name": "backfill"})["id"]
-        step = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
         made = {
             "name": "backfill",
             "flow_id": flow,
-            "entrypoint": "flows/backfill.py:backfill",
-            "pull_steps": [step],
+            "entrypoint": "pilotline.flows.backfill.backfill",
             "enforce_parameter_schema": False,
         }
         deployment = self.api.post("/deployments/", made)["id"]
@@ -55,7 +53,7 @@ class Weeks:
         names = {"PREFECT_API_URL": self.url, "PREFECT_HOME": str(self.home / "prefect")}
         return subprocess.Popen(
             [PYTHON, "-m", "prefect.engine", run],
-            env=environment_of(self.home, names) | {"PYTHONPATH": str(ROOT)},
+            env=environment_of(self.home, names),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
