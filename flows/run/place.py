@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from pilotline.flows.screen.logs import way_of
-from pilotline.tasks.home import Home, find_home
+from pilotline.tasks.home import Home, find_home, lies_outside
 
 
 def current_home() -> Home:
@@ -18,3 +18,8 @@ def current_home() -> Home:
     """
     way_of(os.environ)
     return find_home(os.environ, Path.cwd())
+
+
+def is_outside() -> bool:
+    """Tell whether no home is named: by no setting, and by no lab above the working folder."""
+    return lies_outside(os.environ, Path.cwd())

@@ -1,4 +1,19 @@
-from .flights import SeedReport, seed_flights
-from .shift import shift_flights
+from .flights import (
+    SeedReport,
+    require_flights,
+    seed_flights,
+)
+from .lab import (
+    copy_lab,
+)
+from .shift import (
+    shift_flights,
+)
 
-__all__ = ["SeedReport", "seed_flights", "shift_flights"]
+__all__ = [
+    "SeedReport",
+    "copy_lab",
+    "require_flights",
+    "seed_flights",
+    "shift_flights",
+]

