@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pilotline.registry.record import CHALLENGER, CHAMPION, EventFacts
-
-STATUSES = ("approved", "rejected", "deprecated", "revoked", "archived")
+from pilotline.registry.record import CHALLENGER, CHAMPION, STATUSES, EventFacts
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,7 @@ def fold_events(events: Iterable[EventFacts]) -> Fold:
 def _fold_version(fold: Fold, kind: str, facts: dict[str, Any]) -> None:
     if kind == "registered":
         fold.versions[facts["version"]] = facts
-        fold.status[facts["version"]] = "registered"
-    elif kind in STATUSES:
+    if kind in STATUSES:
         fold.status[facts["version"]] = kind
     if "approval" in facts:
         fold.approvals[facts["approval"]] = facts["version"]

@@ -4,16 +4,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from pilotline.registry.audit.folding import STATUSES
 from pilotline.registry.blobs import DIGEST
 from pilotline.registry.form import AuditError, check_name, same_person
-from pilotline.registry.gates import GATES, parse_share
-from pilotline.registry.record import CHALLENGER, Event
+from pilotline.registry.gates import GATES, OUT_OF_USE, parse_share
+from pilotline.registry.record import CHALLENGER, STATUSES, Event
 
 KIND = re.compile(r"[a-z][a-z-]*( [a-z-]+)*")
 NUMBER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
-# What a champion may not be: see check_resolvable.
-OUT_OF_USE = ("rejected", "revoked", "archived")
 
 
 def check_grammar(chain: str, events: Iterable[Event]) -> None:
@@ -70,7 +67,6 @@ class _Told:
         if not DIGEST.fullmatch(facts["digest"]):
             raise ValueError(f"expected a digest, got {facts['digest']!r}")
         self.registered[number] = facts
-        self.status[number] = "registered"
 
     def _reign(self, event: Event, facts: dict[str, Any]) -> None:
         number = facts["version"]

@@ -32,6 +32,7 @@ from .registration import Judged, Registration, register
 from .reigns import KINDS, Reign, describe_reign, reign_at, reigns
 from .verifications import Verification, last_verification, passed_verification, record_verification
 from .versions import (
+    STATUSES,
     Learned,
     ModelVersion,
     TrainingPartition,
@@ -58,6 +59,7 @@ __all__ = [
     "NEEDED",
     "PARTS",
     "ROLES",
+    "STATUSES",
     "Alias",
     "Event",
     "EventFacts",

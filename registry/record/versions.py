@@ -22,6 +22,8 @@ from pilotline.registry.record.numbering import Number, Step, next_number
 from pilotline.registry.store import Base, UtcDateTime, now
 
 FIRST: Number = (1, 0, 0)
+# Every status; a version comes to each by an event of that kind.
+STATUSES = ("registered", "approved", "rejected", "deprecated", "revoked", "archived")
 
 
 class ModelVersion(Base):

@@ -7,10 +7,8 @@ import click
 from pilotline.flows.run.place import current_home
 from pilotline.flows.screen.console import out, print_json, print_table
 from pilotline.flows.screen.options import json_option
+from pilotline.registry.record import STATUSES
 from pilotline.registry.search import Page, Query, known_metrics, parse_bound, search_models
-
-# What a version's status can be.
-STATUSES = ("registered", "approved", "rejected", "deprecated", "revoked", "archived")
 
 
 @click.command()
