@@ -23,7 +23,7 @@ UV := $(TRUSTING) $(BIN)/uv --quiet --no-python-downloads
 INTO_VENV := --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-all test-pythons test-s3 test-invariants \
+.PHONY: help setup demo demo-wheel test test-quick test-all test-pythons test-s3 test-invariants \
     test-faults budgets check bench lock clean
 
 help:  ## list these targets
@@ -34,6 +34,9 @@ setup: $(READY)  ## create .venv with everything pilotline needs to run
 
 demo: $(READY)  ## a model from folder to monitored production, on real flights
 	@$(BIN)/pilotline demo $(ARGS)
+
+demo-wheel: $(DEV)  ## the same from the wheel, installed into an empty environment, in an empty folder
+	@tests/demo_wheel.sh $(UV)
 
 # tests/tiers.toml says which tier a file belongs to: quick, test, ci or all. Each runs what those
 # before it run too. The goals are for two quiet cores that do the calibration line, which each run
