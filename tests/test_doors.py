@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -104,6 +106,22 @@ def test_every_name_that_a_door_offers_is_wanted_outside(room: str) -> None:
 def test_every_room_of_tasks_and_the_registry_has_a_door() -> None:
     rooms = {p.parent for h in ("tasks", "registry") for p in (ROOT / h).glob("*/__init__.py")}
     assert rooms - {door.parent for door in DOORS} == {MIGRATIONS}
+
+
+def test_the_picture_of_the_rooms_shows_the_floors_that_are_checked() -> None:
+    drawn: dict[str, list[str]] = {}
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    for line in re.findall(r"```text\n(.*?)```", page, re.DOTALL)[0].splitlines():
+        name = re.split(r"  +", line.strip())[0]  # what it is in words comes after two spaces
+        if name.startswith("pilotline."):
+            floors = drawn[name] = []
+        elif name:
+            floors.append(name)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    order, *floors_of = [contract for contract in contracts if contract["type"] == "layers"]
+    assert list(drawn) == order["layers"]
+    assert drawn == {each["containers"][0]: each["layers"] for each in floors_of}
 
 
 def test_every_folder_of_the_product_says_in_one_sentence_what_it_is() -> None:
