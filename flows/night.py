@@ -14,8 +14,8 @@ from pilotline.flows.ingest import emit_ingested
 from pilotline.flows.run.events import emit
 from pilotline.flows.run.place import current_home
 from pilotline.flows.score import emit_scored
-from pilotline.tasks.schedule import Delivery, Night, describe_deadline
-from pilotline.tasks.schedule.steps import Fetched, fetch_nights, find_nights, judge_nights
+from pilotline.tasks.schedule import Delivery, Fetched, Night, describe_deadline
+from pilotline.tasks.schedule.steps import fetch_nights, find_nights, judge_nights
 from pilotline.tasks.score import DayScored
 from pilotline.tasks.score.steps import score_production
 
