@@ -113,7 +113,8 @@ compile = $(UV) pip compile $(INTO_VENV) --universal --generate-hashes \
     --custom-compile-command "make lock"
 
 clean:  ## remove .venv and caches; what pilotline stored in .pilotline stays
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	    build dist pilotline.egg-info
 	@find $(PACKAGES) tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(RUNTIME): requirements.lock pyproject.toml

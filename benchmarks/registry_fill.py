@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Table, func, insert, select, text
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import check_model
+from pilotline.registry.audit.auditing import check_model
 from pilotline.registry.form.canonical import canonical_json, digest_bytes
 from pilotline.registry.gates.approvals import Approval, ApprovalUse, approval_digest
 from pilotline.registry.gates.policy import GATES, Policy

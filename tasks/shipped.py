@@ -1,4 +1,4 @@
-"""What comes with the package, in a checkout as installed: deployments, and the example's lab."""
+"""What comes with the package, checked out or installed: deployments, the example's lab."""
 
 from pathlib import Path
 

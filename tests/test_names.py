@@ -14,7 +14,7 @@ from tests.support.places import ROOT
 
 CODE = ("flows", "tasks", "registry", "benchmarks", "tests")
 PLACES = (*CODE, "deployments", "lab", "docs", ".ci", ".github")
-FILES = ("Makefile", "pyproject.toml", "README.md")
+FILES = ("Makefile", "pyproject.toml", "CONTRIBUTING.md", "README.md", "SECURITY.md")
 NAME = re.compile(r"\bpilotline\.(?:flows|tasks|registry)(?:\.(?!__)\w+)*(?::\w+)?")
 # What stands directly in a folder, so that registry.db is none of them.
 MODULES = "|".join(

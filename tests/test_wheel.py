@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def build(what: str, folder: Path, into: Path) -> Path:
 
 
 def tracked() -> set[str]:
-    """Return what belongs into the wheel: what git tracks, or would."""
+    """Return what belongs in the wheel: what git tracks, or would."""
     words = ("--cached", "--others", "--exclude-standard")
     done = subprocess.run(
         ["git", "ls-files", *words, *FOLDERS], cwd=ROOT, capture_output=True, text=True, check=True
@@ -61,7 +62,9 @@ def contents(wheel: Path) -> set[str]:
     """Return the files of a wheel but for those that say what it is."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {name.split("/")[0] for name in names} == {"pilotline", "pilotline-0.1.0.dist-info"}
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    facts = f"pilotline-{version}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"pilotline", facts}
     return {name for name in names if name.startswith("pilotline/")}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pilotline.tasks.home import Home
-from pilotline.tasks.lab import load_policy
+from pilotline.tasks.lab import factory_policy
 from pilotline.tasks.s3_folder import Folder
 
 FREE_GIB = 2.0  # environments of a model and a lake of a few million rows
@@ -147,7 +147,7 @@ def _champions(home: Home) -> str:
 
 
 def _policy(home: Home) -> str:
-    policy = load_policy(home)
+    policy = factory_policy(home)
     asked = f"identity {policy.identity}, isolation at least {policy.minimum_isolation}"
     return f"{home.policy_path}: {asked}"
 
@@ -155,7 +155,7 @@ def _policy(home: Home) -> str:
 def _isolation(home: Home) -> str:
     from pilotline.tasks.sandbox import NO_BOUNDARY, require_isolation
 
-    tier = require_isolation(load_policy(home).minimum_isolation)
+    tier = require_isolation(factory_policy(home).minimum_isolation)
     remark = f"; {NO_BOUNDARY}" if tier.name == "C" else ""
     return f"tier {tier.name}: {tier.why}{remark}"
 

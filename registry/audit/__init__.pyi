@@ -1,6 +1,6 @@
+from .auditing import audit, check_model, export_events, list_heads
 from .comparing import readable
 from .garbage import LEAST_GRACE, MOST_GRACE, collect_garbage
-from .walk import audit, check_model, export_events, list_heads
 
 __all__ = [
     "LEAST_GRACE",

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pilotline.registry.audit.walk import version_blobs
+from pilotline.registry.audit.auditing import version_blobs
 from pilotline.registry.blobs import BlobStore, StoredBlob
 from pilotline.registry.record import Wheel, list_models, list_versions
 from pilotline.registry.runs import Ingest

@@ -24,12 +24,12 @@ from .events import (
     latest_event,
     list_events,
 )
+from .history import KINDS, Reign, describe_reign, reign_at, reigns
 from .manifest import ROLES, Manifest, decode_manifest
 from .metrics import Metric, count_judgements, is_judged, last_values, list_metrics, record_metric
 from .models import ModelFacts, RegisteredModel, get_model, list_models
 from .numbering import PARTS, Release, compare_releases
 from .registration import Judged, Registration, register
-from .reigns import KINDS, Reign, describe_reign, reign_at, reigns
 from .verifications import Verification, last_verification, passed_verification, record_verification
 from .versions import (
     STATUSES,

@@ -1,5 +1,5 @@
 from .awaiting import Awaited, list_awaited
-from .gates import (
+from .decisions import (
     asks_for_code,
     bring_model,
     end_split,
@@ -8,7 +8,7 @@ from .gates import (
     roll_back,
     share_rows,
 )
-from .promoting import Gate
+from .gate import Gate
 
 __all__ = [
     "Awaited",

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from pilotline.registry.gates import Wish, serving_champion
 from pilotline.registry.record import Reign, get_version
-from pilotline.tasks.decide.promoting import Gate, find_gate, promote_compared
+from pilotline.tasks.decide.gate import Gate, find_gate, promote_compared
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab import policy_of
 from pilotline.tasks.train import face_champion

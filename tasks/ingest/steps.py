@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from pilotline.tasks.home import Home
 from pilotline.tasks.ingest.days import DayIngested, ingest_days
-from pilotline.tasks.ingest.runs import list_days, tell_each
+from pilotline.tasks.ingest.ranges import list_days, tell_each
 from pilotline.tasks.ingest.validation import Validator
 from pilotline.tasks.lab import load_dataset
 from pilotline.tasks.sources import open_source

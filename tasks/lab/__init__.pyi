@@ -14,11 +14,10 @@ from .models import (
     read_wishes,
 )
 from .notebooks import MAX_PAGE_BYTES, NOTEBOOK, PAGE
-from .policy import ScoringRules, load_policy, load_rules
+from .policy import ScoringRules, factory_policy, load_rules, policy_of
 from .programs import FOLDER, SEARCHED, program_file, require_program
 from .schedules import Schedule, read_schedule
 from .toml_table import Table, read_toml
-from .version_policy import policy_of
 
 __all__ = [
     "ARTIFACT",
@@ -45,6 +44,7 @@ __all__ = [
     "ScoringRules",
     "Table",
     "arrow_schema",
+    "factory_policy",
     "list_datasets",
     "list_model_folders",
     "load_bundle",
@@ -53,7 +53,6 @@ __all__ = [
     "load_json",
     "load_manifest",
     "load_model_folder",
-    "load_policy",
     "load_rules",
     "model_of",
     "policy_of",

@@ -5,10 +5,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pilotline.registry import Registry
 from pilotline.registry.form import PolicyError
-from pilotline.registry.gates import Policy
-from pilotline.registry.gates import load_policy as read_policy
+from pilotline.registry.gates import Policy, load_policy, tighten
+from pilotline.registry.record import ModelVersion
 from pilotline.tasks.home import Home
+from pilotline.tasks.lab.bundle import load_manifest
+from pilotline.tasks.lab.models import read_wishes
 
 RUNNERS = ("threads", "dask")
 SHARD_ROWS = 1_000_000  # a child starts in about a second, which fewer rows do not pay for
@@ -33,13 +36,26 @@ class ScoringRules:
         return max(1, min(self.workers, rows // self.shard_rows))
 
 
-def load_policy(home: Home) -> Policy:
+def factory_policy(home: Home) -> Policy:
     """Return what the policy asks for: its ``[approvals]`` and ``[isolation]``.
 
     Raises:
         PolicyError: the file is missing or wrong.
     """
-    return read_policy(home.policy_path)
+    return load_policy(home.policy_path)
+
+
+def policy_of(home: Home, registry: Registry, version: ModelVersion) -> Policy:
+    """Return the factory's policy with what the version's own ``model.toml`` tightens.
+
+    Raises:
+        PolicyError: the policy cannot be read, or the version asks for less than it.
+        MissingBlobError, DigestMismatchError: the version is damaged.
+    """
+    manifest = load_manifest(registry, version)
+    config = registry.blobs.get(manifest.file("model.toml").sha256)
+    where = f"model.toml of {manifest.model} {version.number}"
+    return tighten(factory_policy(home), where, read_wishes(config))
 
 
 def load_rules(home: Home) -> ScoringRules:

@@ -105,7 +105,7 @@ def _vacuum(
         return table.delta.vacuum(
             retention_hours=math.ceil(grace / timedelta(hours=1)),
             dry_run=dry_run,
-            enforce_retention_duration=False,  # the tables ask for a century: see lake.py
+            enforce_retention_duration=False,  # the tables ask for a century: see tables.py
             full=True,
             keep_versions=older or None,
         )

@@ -5,7 +5,7 @@ from functools import cache
 
 from pilotline.registry.gates import tighten
 from pilotline.tasks.home import Home
-from pilotline.tasks.lab import ModelFolder, load_policy, read_wishes
+from pilotline.tasks.lab import ModelFolder, factory_policy, read_wishes
 from pilotline.tasks.sandbox.walls import NO_BOUNDARY, Tier, require_isolation
 
 log = logging.getLogger("pilotline")
@@ -19,7 +19,7 @@ def tier_for(home: Home, folder: ModelFolder) -> Tier:
         IsolationError: this machine has less than they ask for.
     """
     wishes = read_wishes(folder.files["model.toml"])
-    policy = tighten(load_policy(home), f"model.toml of {folder.spec.name}", wishes)
+    policy = tighten(factory_policy(home), f"model.toml of {folder.spec.name}", wishes)
     tier = require_isolation(policy.minimum_isolation)
     if tier.name == "C":
         warn_once(f"Isolation tier C ({tier.why}): {NO_BOUNDARY}.")

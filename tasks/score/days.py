@@ -48,7 +48,7 @@ from pilotline.tasks.score.children import ScoringChildren
 from pilotline.tasks.score.chunks import Claimed, cut_chunks, score_together
 from pilotline.tasks.score.claims import Tried, claim_day, record, refuse_retired, settle_earlier
 from pilotline.tasks.score.job import Job
-from pilotline.tasks.score.shards.shards import Crew, ShardWorker
+from pilotline.tasks.score.shards.cutting import Crew, ShardWorker
 
 # Why a day must not be scored: told before it is claimed.
 REFUSALS = (InputRefusedError, LakeError, OverwriteRefusedError, VersionUnfitError)

@@ -11,7 +11,7 @@ from pilotline.tasks.lab import load_champion
 from pilotline.tasks.score.days import DayScored
 from pilotline.tasks.score.job import plan_production
 from pilotline.tasks.score.plan import PlannedDay, plan_backfill
-from pilotline.tasks.score.runs import plan_shadow, score_job, score_plan
+from pilotline.tasks.score.scoring import plan_shadow, score_job, score_plan
 from pilotline.tasks.score.shards.steps import PrefectCrew
 
 

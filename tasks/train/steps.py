@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab import load_champion, load_model_folder
 from pilotline.tasks.sandbox import tier_for
-from pilotline.tasks.train.runs import name_challenger, train_folder
+from pilotline.tasks.train.descent import name_challenger, train_folder
 from pilotline.tasks.train.training import Trained
 
 log = logging.getLogger("pilotline")

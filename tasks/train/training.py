@@ -24,7 +24,11 @@ from pilotline.registry.record import (
 )
 from pilotline.tasks.errors import EnvironmentBuildError
 from pilotline.tasks.home import Home
-from pilotline.tasks.lab import ModelFolder, ModelSpec
+from pilotline.tasks.lab import (
+    ModelFolder,
+    ModelSpec,
+    load_json,
+)
 from pilotline.tasks.sandbox import (
     Room,
     Tier,
@@ -224,8 +228,6 @@ def _register(
 
 
 def _describe(registry: Registry, version: ModelVersion, new: bool) -> Trained:
-    from pilotline.tasks.lab import load_json
-
     evaluation = load_json(registry, version, "evaluation.json")
     data = load_json(registry, version, "data.json")
     spans = []

@@ -368,7 +368,7 @@ def approve_challenger(home: Path) -> None:
     from pilotline.registry.gates.approvals import Decision
     from pilotline.registry.record.verifications import Verification, record_verification
     from pilotline.registry.record.versions import get_version
-    from pilotline.tasks.decide.gates import record_decision
+    from pilotline.tasks.decide.decisions import record_decision
     from pilotline.tasks.home import find_home
     from pilotline.tasks.verify.verification import platform
 

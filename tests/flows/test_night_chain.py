@@ -15,7 +15,7 @@ import pytest
 from pilotline.registry.gates.promotions import Wish, promote
 from pilotline.tasks.example.shift import shift_flights
 from pilotline.tasks.home import find_home
-from pilotline.tasks.lab.policy import load_policy
+from pilotline.tasks.lab.policy import factory_policy
 from pilotline.tasks.verify.verification import platform
 from tests.flows.conftest import approve_challenger
 from tests.support.flows.factory import CHALLENGER, MODEL, ZONE, Owing, move_flights
@@ -61,7 +61,7 @@ def night(factory: Factory, lab: Path) -> Night:
     owing = Owing(factory.home, at - timedelta(days=1))
     with home.open_registry() as registry, registry.write() as session:
         wish = Wish(owing.since)
-        promote(session, MODEL, CHALLENGER, load_policy(home), platform(), wish)
+        promote(session, MODEL, CHALLENGER, factory_policy(home), platform(), wish)
     missing = owing.days()[-1].isoformat()
     shutil.rmtree(lab / "models" / MODEL)  # a version lives on what was registered with it
     move_flights(factory.home, missing, "later")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit
+from pilotline.registry.audit.auditing import audit
 from pilotline.registry.record.registration import register
 from pilotline.registry.record.versions import get_version, list_versions
 from tests.support.registry.lived import relive

@@ -21,7 +21,7 @@ from pilotline.registry import Registry
 from pilotline.registry.gates.approvals import Decision
 from pilotline.registry.gates.promotions import promote
 from pilotline.registry.record.versions import get_version
-from pilotline.tasks.decide.gates import record_decision
+from pilotline.tasks.decide.decisions import record_decision
 from pilotline.tasks.example.flights import TABLES
 from pilotline.tasks.home import Home
 from pilotline.tasks.ingest.days import ingest_day
@@ -29,7 +29,7 @@ from pilotline.tasks.ingest.validation import Validator
 from pilotline.tasks.lab.bundle import load_bundle, load_champion
 from pilotline.tasks.lab.datasets import Dataset, load_dataset
 from pilotline.tasks.lab.models import load_model_folder
-from pilotline.tasks.lab.policy import load_policy
+from pilotline.tasks.lab.policy import factory_policy
 from pilotline.tasks.sandbox.environments import built_environment
 from pilotline.tasks.sandbox.launching import Room, scoring_child
 from pilotline.tasks.sandbox.walls import Tier, probe_isolation
@@ -121,7 +121,7 @@ def release_model(home: Home, tier: Tier, name: str, number: str) -> None:
                 assert verified.passed, verified
         record_decision(home, name, number, said)
     with home.open_registry() as registry, registry.write() as session:
-        promote(session, name, number, load_policy(home), platform())
+        promote(session, name, number, factory_policy(home), platform())
 
 
 def unguard(session: Session) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pilotline.registry.form.errors import PolicyError
 from pilotline.tasks.errors import SettingsError
 from pilotline.tasks.home import find_home
-from pilotline.tasks.lab.policy import load_policy
+from pilotline.tasks.lab.policy import factory_policy
 from tests.support.places import ROOT
 
 
@@ -106,16 +106,16 @@ def test_the_home_s_own_policy_comes_before_the_project_s_and_that_before_the_sh
     (tmp_path / "lab").mkdir()
     home = find_home({}, tmp_path)
     assert home.policy_path.samefile(ROOT / "deployments" / "policy.toml")
-    assert load_policy(home).minimum_isolation == "A"
+    assert factory_policy(home).minimum_isolation == "A"
     project = tmp_path / "deployments" / "policy.toml"
     project.parent.mkdir()
     project.write_text("[approvals]\n")
     assert home.policy_path == project
     with pytest.raises(PolicyError, match="names no approver"):
-        load_policy(home)
+        factory_policy(home)
     home.make()
     (home.root / "policy.toml").write_text(
         '[approvals]\nreview = ["reviewer@example.org"]\ngo-live = ["operations@example.org"]\n'
         '[isolation]\nminimum = "C"\n'
     )
-    assert load_policy(home).minimum_isolation == "C"
+    assert factory_policy(home).minimum_isolation == "C"

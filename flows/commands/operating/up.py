@@ -9,7 +9,7 @@ from pilotline.flows.run.place import current_home
 from pilotline.flows.screen.console import err, out, print_facts, progress
 from pilotline.flows.server.facts import hold_up
 from pilotline.tasks.home import Home
-from pilotline.tasks.lab import load_policy
+from pilotline.tasks.lab import factory_policy
 from pilotline.tasks.sandbox import NO_BOUNDARY, require_isolation
 
 
@@ -34,7 +34,7 @@ def run_up(port: int, pace: Pace = PACE) -> None:
     home.make()
     home.require_lab()
     home.open_registry().close()
-    tier = require_isolation(load_policy(home).minimum_isolation)
+    tier = require_isolation(factory_policy(home).minimum_isolation)
     if tier.name == "C":
         err.print(f"[yellow]warning:[/] isolation tier C ({tier.why}): {NO_BOUNDARY}")
     with hold_up(home), progress("starting the factory"):

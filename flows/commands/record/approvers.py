@@ -17,7 +17,7 @@ from pilotline.registry.gates import (
     make_key,
     remove_approver,
 )
-from pilotline.tasks.lab import load_policy
+from pilotline.tasks.lab import factory_policy
 
 
 @click.group()
@@ -48,7 +48,7 @@ def approvers_add(name: str, by: str | None, code: str | None) -> None:
     _print_qr(uri)
     out.print(uri, markup=False)
     out.print("It is shown only now; the registry keeps it encrypted. Clear the screen afterwards.")
-    if not any(name in names for names in load_policy(home).approvers.values()):
+    if not any(name in names for names in factory_policy(home).approvers.values()):
         err.print(f"The policy opens no gate to {show(name)} yet: {home.policy_path}", markup=False)
 
 
@@ -65,7 +65,7 @@ def _print_qr(text: str) -> None:
 def approvers_list(as_json: bool) -> None:
     """List who is enrolled, and which gates the policy opens to them."""
     home = current_home()
-    policy = load_policy(home)
+    policy = factory_policy(home)
     with home.open_registry() as registry, registry.read() as session:
         enrolled = {approver.name: since for approver, since in list_approvers(session)}
     named = {name for names in policy.approvers.values() for name in names}

@@ -15,7 +15,7 @@ from pilotline.tasks.errors import SettingsError, ShardError
 from pilotline.tasks.home import Home, find_home
 from pilotline.tasks.lab import ScoringRules
 from pilotline.tasks.score.shards.cuts import Part, PartDone
-from pilotline.tasks.score.shards.shard import score_part
+from pilotline.tasks.score.shards.part import score_part
 
 
 class PrefectCrew:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import export_events, list_heads
+from pilotline.registry.audit.auditing import export_events, list_heads
 from tests.support.places import ROOT
 from tests.support.registry.world import World
 

@@ -16,8 +16,8 @@ from pilotline.registry.form.failpoints import NAMES, VARIABLE
 from pilotline.registry.gates.approvals import ApprovalUse
 from pilotline.registry.gates.resolution import champion
 from pilotline.registry.record.events import first_broken_event, list_events
+from pilotline.registry.record.history import reigns
 from pilotline.registry.record.models import get_model
-from pilotline.registry.record.reigns import reigns
 from tests.support.places import ROOT
 from tests.support.registry.world import World
 

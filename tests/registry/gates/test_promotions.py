@@ -23,8 +23,8 @@ from pilotline.registry.gates.resolution import champion, champion_at
 from pilotline.registry.gates.statuses import retire
 from pilotline.registry.record.aliases import aliases_of, get_alias, move_alias, set_challenger
 from pilotline.registry.record.events import append_event, list_events
+from pilotline.registry.record.history import reign_at, reigns
 from pilotline.registry.record.models import get_model
-from pilotline.registry.record.reigns import reign_at, reigns
 from tests.support.registry.world import World
 
 LINUX = "linux x86_64"

@@ -9,7 +9,7 @@ from sqlalchemy import Executable, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit
+from pilotline.registry.audit.auditing import audit
 from pilotline.registry.form.errors import (
     AuditError,
     NoChampionError,

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit
+from pilotline.registry.audit.auditing import audit
 from pilotline.registry.consumers.consumers import NewConsumer, add_consumer
 from pilotline.registry.consumers.outbox import Message
 from pilotline.registry.form.errors import (

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.event import listen, remove
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import check_model
+from pilotline.registry.audit.auditing import check_model
 from pilotline.registry.consumers.consumers import NewConsumer, add_consumer
 from pilotline.registry.form.canonical import canonical_json
 from pilotline.registry.form.errors import ImportRefusedError, StoreError
@@ -24,11 +24,11 @@ from pilotline.registry.moving.exporting import describe_model, export_model
 from pilotline.registry.moving.importing import import_model
 from pilotline.registry.record.aliases import set_challenger
 from pilotline.registry.record.events import GENESIS, Event, append_event, hash_event, list_events
+from pilotline.registry.record.history import reigns
 from pilotline.registry.record.manifest import decode_manifest
 from pilotline.registry.record.models import get_model
 from pilotline.registry.record.numbering import Release as Released
 from pilotline.registry.record.registration import register
-from pilotline.registry.record.reigns import reigns
 from pilotline.registry.record.versions import get_version
 from pilotline.registry.runs.runs import (
     Ending,

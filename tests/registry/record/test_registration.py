@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit
+from pilotline.registry.audit.auditing import audit
 from pilotline.registry.blobs.folder import FolderBlobs
 from pilotline.registry.form.errors import MissingBlobError
 from pilotline.registry.form.failpoints import NAMES, VARIABLE

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit
+from pilotline.registry.audit.auditing import audit
 from pilotline.registry.form.errors import AuditError, ImportRefusedError
 from pilotline.registry.moving.exporting import export_model
 from pilotline.registry.moving.importing import import_model

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit, list_heads
+from pilotline.registry.audit.auditing import audit, list_heads
 from pilotline.registry.form.errors import AuditError
 from pilotline.registry.record.events import FACTORY, list_events
 from pilotline.registry.runs.ingests import Ingest, record_ingest

@@ -17,8 +17,8 @@ from pilotline.registry.gates.resolution import champion
 from pilotline.registry.gates.statuses import FROM
 from pilotline.registry.record.aliases import get_alias
 from pilotline.registry.record.events import Event, first_misfit, list_events
+from pilotline.registry.record.history import describe_reign
 from pilotline.registry.record.models import list_models
-from pilotline.registry.record.reigns import describe_reign
 from pilotline.registry.record.versions import ModelVersion, VersionStatus, list_versions
 from pilotline.registry.runs.runs import unsettled_runs, visible_runs
 from tests.support.registry.account import AUTHOR, OUT_OF_USE, Account

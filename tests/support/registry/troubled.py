@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy.orm import Session
 
 from pilotline.registry import Registry
+from pilotline.registry.audit.auditing import audit, list_heads
 from pilotline.registry.audit.garbage import collect_garbage
-from pilotline.registry.audit.walk import audit, list_heads
 from pilotline.registry.blobs.folder import FolderBlobs
 from pilotline.registry.form.errors import (
     ApproverError,

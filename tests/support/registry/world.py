@@ -11,10 +11,10 @@ from pilotline.registry.form.canonical import canonical_json
 from pilotline.registry.gates.approvals import Approval, Decision, decide
 from pilotline.registry.gates.policy import Policy
 from pilotline.registry.gates.promotions import promote
+from pilotline.registry.record.history import Reign
 from pilotline.registry.record.models import ModelFacts
 from pilotline.registry.record.numbering import Release, Step
 from pilotline.registry.record.registration import Judged, Registration
-from pilotline.registry.record.reigns import Reign
 from pilotline.registry.record.verifications import Verification, record_verification
 from pilotline.registry.record.versions import (
     Learned,

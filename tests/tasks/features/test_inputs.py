@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit
+from pilotline.registry.audit.auditing import audit
 from pilotline.registry.form.errors import VersionUnfitError
 from pilotline.registry.record.versions import get_version, learned_from
 from pilotline.registry.runs.runs import inputs_of
@@ -30,7 +30,7 @@ from pilotline.tasks.score.days import DayScored, score_days
 from pilotline.tasks.score.job import Job, plan_job, plan_split
 from pilotline.tasks.score.plan import plan_backfill
 from pilotline.tasks.score.shards.cuts import Part, PartDone
-from pilotline.tasks.score.shards.shard import score_part
+from pilotline.tasks.score.shards.part import score_part
 from pilotline.tasks.train.contents import Request
 from pilotline.tasks.train.training import train_version
 from tests.conftest import local

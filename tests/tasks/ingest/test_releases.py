@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit
+from pilotline.registry.audit.auditing import audit
 from pilotline.registry.form.errors import ConflictError, UnknownPartitionError
 from pilotline.registry.form.failpoints import NAMES, VARIABLE
 from pilotline.registry.record.events import list_events

@@ -33,7 +33,7 @@ from pilotline.tasks.sandbox.walls import Tier
 from pilotline.tasks.score.days import score_days
 from pilotline.tasks.score.job import Job, plan_job
 from pilotline.tasks.score.shards.cuts import Part, PartDone
-from pilotline.tasks.score.shards.shard import score_part
+from pilotline.tasks.score.shards.part import score_part
 from pilotline.tasks.stats.metrics import Outcomes
 from tests.support.tasks.truth import DAY, Truth
 from tests.tasks.conftest import copy_home, train

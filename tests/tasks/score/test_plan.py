@@ -30,7 +30,7 @@ from pilotline.tasks.home import Home
 from pilotline.tasks.ingest.days import ingest_day
 from pilotline.tasks.ingest.validation import Validator
 from pilotline.tasks.lab.datasets import Dataset
-from pilotline.tasks.lab.policy import load_policy
+from pilotline.tasks.lab.policy import factory_policy
 from pilotline.tasks.score.job import Job
 from pilotline.tasks.score.plan import PlannedDay, plan_backfill
 from pilotline.tasks.sources.opening import open_source
@@ -96,7 +96,7 @@ def promote_second(registry: Registry, home: Home, job: Job) -> ModelVersion:
         version, _ = enter_version(session, new)
     review = Decision("review", "approve", "reviewer@example.org", "read")
     with registry.write() as session:
-        decide(session, "flight-delay", version.number, review, load_policy(home))
+        decide(session, "flight-delay", version.number, review, factory_policy(home))
     with registry.write() as session:
         passed = Verification(
             passed=True, summary="", report_digest="7" * 64, platform="here", isolation="A"
@@ -104,8 +104,8 @@ def promote_second(registry: Registry, home: Home, job: Job) -> ModelVersion:
         record_verification(session, version, passed)
     live = Decision("go-live", "approve", "operations@example.org", "read")
     with registry.write() as session:
-        decide(session, "flight-delay", version.number, live, load_policy(home))
-        promote(session, "flight-delay", version.number, load_policy(home), "here")
+        decide(session, "flight-delay", version.number, live, factory_policy(home))
+        promote(session, "flight-delay", version.number, factory_policy(home), "here")
     return version
 
 

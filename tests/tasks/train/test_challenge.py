@@ -13,7 +13,7 @@ from pilotline.registry.gates.approvals import Decision
 from pilotline.registry.gates.promotions import Wish
 from pilotline.registry.record.comparisons import last_comparison
 from pilotline.registry.record.versions import get_version
-from pilotline.tasks.decide.gates import record_decision, retire_version, roll_back
+from pilotline.tasks.decide.decisions import record_decision, retire_version, roll_back
 from pilotline.tasks.decide.steps import check_evaluation, promote_version, read_gate
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab.bundle import load_json

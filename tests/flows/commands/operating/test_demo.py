@@ -8,7 +8,7 @@ import pytest
 from pilotline.flows.commands.operating.demo import find_or_begin, prepare_home
 from pilotline.tasks.errors import SettingsError
 from pilotline.tasks.home import find_home
-from pilotline.tasks.lab import list_model_folders, load_policy
+from pilotline.tasks.lab import factory_policy, list_model_folders
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def test_in_an_empty_folder_it_begins_a_project_that_later_commands_find(
     assert capsys.readouterr().err == (
         f"No lab is above this folder: the example's was copied to {folder}/lab.\n"
     )
-    assert load_policy(home).minimum_isolation == "A"
+    assert factory_policy(home).minimum_isolation == "A"
     home.make()
     prepare_home(home)
-    assert load_policy(home).minimum_isolation == "C"
+    assert factory_policy(home).minimum_isolation == "C"
 
 
 def test_a_lab_that_is_there_is_left_as_it_is(

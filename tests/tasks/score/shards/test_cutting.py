@@ -6,7 +6,7 @@ from typing import Any
 
 from pilotline.tasks.lake.parts import PartFile
 from pilotline.tasks.score.shards.cuts import PartDone
-from pilotline.tasks.score.shards.shards import add_up
+from pilotline.tasks.score.shards.cutting import add_up
 
 HERE = f"{socket.gethostname()} {os.getpid()}"
 OWN: dict[str, Any] = {"wall_s": 9.0, "parent_cpu_s": 1.0, "parent_peak_mib": 200.0}

@@ -43,7 +43,7 @@ from pilotline.registry.record import (
 )
 from pilotline.registry.store import Session
 from pilotline.tasks.home import Home
-from pilotline.tasks.lab import load_bundle, load_policy, policy_of
+from pilotline.tasks.lab import factory_policy, load_bundle, policy_of
 from pilotline.tasks.train import require_compared
 
 Done = TypeVar("Done")
@@ -157,7 +157,7 @@ def roll_back(
         with registry.read() as session:
             alias = get_alias(session, get_model(session, name).id, CHAMPION)
             present = version_by_id(session, alias.version_id) if alias else None
-        policy = policy_of(home, registry, present) if present else load_policy(home)
+        policy = policy_of(home, registry, present) if present else factory_policy(home)
         identity = _identify(registry, policy, by, presence)
         return _act(
             home, registry, presence, lambda session: rollback(session, name, reason, by, identity)
@@ -282,7 +282,7 @@ def bring_model(home: Home, path: Path, by: str, presence: Presence | None = Non
         ApprovalError: the factory asks for a one-time code, and none or a wrong one was given.
     """
     with home.open_registry() as registry:
-        identity = _identify(registry, load_policy(home), by, presence)
+        identity = _identify(registry, factory_policy(home), by, presence)
         importer = Importer(by, identity, lambda act: _act(home, registry, presence, act))
         return import_model(registry, path, importer=importer)
 

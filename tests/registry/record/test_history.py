@@ -9,7 +9,7 @@ from pilotline.registry.form.errors import NoChampionError, UnknownModelError
 from pilotline.registry.gates.promotions import rollback
 from pilotline.registry.gates.resolution import champion_at
 from pilotline.registry.record.events import append_event
-from pilotline.registry.record.reigns import reign_at, reigns
+from pilotline.registry.record.history import reign_at, reigns
 from tests.support.registry.world import World
 
 

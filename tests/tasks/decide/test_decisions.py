@@ -23,10 +23,10 @@ from pilotline.registry.gates.resolution import champion
 from pilotline.registry.gates.vault import Vault, make_key
 from pilotline.registry.record.registration import Judged, Registration, register
 from pilotline.registry.record.versions import Learned, get_version, learned_from, status_of
-from pilotline.tasks.decide.gates import record_decision, retire_version, roll_back
+from pilotline.tasks.decide.decisions import record_decision, retire_version, roll_back
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab.bundle import Bundle, load_bundle, load_champion
-from pilotline.tasks.lab.version_policy import policy_of
+from pilotline.tasks.lab.policy import policy_of
 
 MODEL = "flight-delay"
 SAID = Decision("review", "approve", "reviewer@example.org", "read the evidence")

@@ -16,7 +16,7 @@ from pilotline.registry.record.verifications import (
     record_verification,
 )
 from pilotline.registry.record.versions import VersionStatus, get_version
-from pilotline.tasks.decide.gates import record_decision, retire_version
+from pilotline.tasks.decide.decisions import record_decision, retire_version
 from pilotline.tasks.decide.steps import check_evaluation, is_champion, promote_version, read_gate
 from pilotline.tasks.errors import IsolationError, NothingToDoError
 from pilotline.tasks.explain.catalogue import describe_models

@@ -16,7 +16,7 @@ from pilotline.tasks.sandbox import tier_for, warn_once
 from pilotline.tasks.score.days import DayScored, score_days
 from pilotline.tasks.score.job import Job, check_record, plan_job
 from pilotline.tasks.score.plan import TO_DO, PlannedDay
-from pilotline.tasks.score.shards.shards import Crew
+from pilotline.tasks.score.shards.cutting import Crew
 from pilotline.tasks.score.takeovers import list_left
 
 Crews = Callable[[Home, ScoringRules], Crew]  # gives those who score parts as the rules say

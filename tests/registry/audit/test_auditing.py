@@ -12,7 +12,7 @@ from sqlalchemy import Executable, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit, list_heads
+from pilotline.registry.audit.auditing import audit, list_heads
 from pilotline.registry.blobs.folder import FolderBlobs
 from pilotline.registry.consumers.consumers import Consumer, NewConsumer, add_consumer
 from pilotline.registry.form.errors import AuditError

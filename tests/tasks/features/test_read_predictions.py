@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from pilotline.registry import Registry
-from pilotline.registry.audit.walk import audit
+from pilotline.registry.audit.auditing import audit
 from pilotline.registry.consumers.consumers import list_consumers
 from pilotline.registry.consumers.outbox import list_messages
 from pilotline.registry.gates.statuses import retire

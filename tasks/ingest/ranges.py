@@ -1,4 +1,4 @@
-"""One ingest of a range of days: which days it is about, and each told and logged once it is in."""
+"""A range of days to bring in: which they are, and each told and logged once it is in."""
 
 import logging
 from collections.abc import Callable, Iterable
