@@ -34,7 +34,7 @@ class GateForm(RunInput):
     """The four fields. The decision has no default: a run resumed by force decides nothing."""
 
     # Typed, since no mouse opens the drop-down of an enum in this dialogue: its focus trap closes
-    # the list at once (Prefect 3.8.8's UI, chromium 156; the keyboard opens it).
+    # the list at once (Prefect 3.9.1's UI, chromium 156; the keyboard opens it).
     decision: str = Field(
         title="Decision", description="Type approve or reject.", pattern="^(approve|reject)$"
     )
