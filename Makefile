@@ -104,9 +104,9 @@ lock: $(DEV)  ## resolve the lock files again (newest versions: ARGS=--upgrade)
 	@$(compile) pyproject.toml --extra example --group build -o requirements.lock $(ARGS)
 	@$(compile) pyproject.toml --extra example --group build --group dev -c requirements.lock \
 	    -o requirements-dev.lock $(ARGS)
-	@$(compile) tasks/sandbox/notebook_runner.py -o tasks/sandbox/notebook.lock $(ARGS)
+	@$(compile) tasks/sandbox/notebook/runner.py -o tasks/sandbox/notebook/notebook.lock $(ARGS)
 	@! grep -nE '^ *(-i|-f|--index-url|--extra-index-url|--find-links)|://' \
-	    requirements*.lock tasks/sandbox/notebook.lock \
+	    requirements*.lock tasks/sandbox/notebook/notebook.lock \
 	    || { echo "A lock file names a package index; it would bind everyone to it."; exit 1; }
 
 compile = $(UV) pip compile $(INTO_VENV) --universal --generate-hashes \

@@ -16,7 +16,7 @@ from .approvers import (
     list_approvers,
     remove_approver,
 )
-from .policy import GATES, TIERS, Policy, check_tables, load_policy, tighten
+from .policy import GATES, TIERS, Policy, check_tables, read_policy, tighten
 from .promotions import Wish, champion_before, promote, rollback
 from .references import end_of_day, look_up, resolve, split_reference
 from .resolution import OUT_OF_USE, champion, champion_at, promoted_version, serving_champion
@@ -75,12 +75,12 @@ __all__ = [
     "list_serving",
     "list_waiting",
     "live_approval",
-    "load_policy",
     "look_up",
     "make_key",
     "parse_share",
     "promote",
     "promoted_version",
+    "read_policy",
     "remove_approver",
     "require_split",
     "resolve",

@@ -1,11 +1,9 @@
 """The factory's policy: who may approve, how they show it, and what isolation runs need."""
 
-import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pilotline.registry.form import (
@@ -52,22 +50,18 @@ class Policy:
         return f"it was verified in isolation {tier}, the policy asks for {self.minimum_isolation}"
 
 
-def load_policy(path: Path) -> Policy:
-    """Return the policy in the TOML file at ``path``.
+def read_policy(where: str, tables: Mapping[str, Any]) -> Policy:
+    """Return the factory's policy that ``tables`` of its file state.
+
+    Args:
+        where: the file, for messages.
+        tables: as TOML gives them.
 
     Raises:
-        PolicyError: the file is missing, is not TOML, or says something unknown.
+        PolicyError: they say something unknown, or name no approver.
     """
-    try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as err:
-        raise PolicyError(
-            str(path), "the file is missing", "Restore deployments/policy.toml."
-        ) from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise PolicyError(str(path), f"not TOML: {err}", "Mend the file.") from err
     # How the factory scores is its own business, and no part of what approvals are given under.
-    check_tables(str(path), {name: table for name, table in tables.items() if name != "scoring"})
+    check_tables(where, {name: table for name, table in tables.items() if name != "scoring"})
     approvals, isolation = tables.get("approvals", {}), tables.get("isolation", {})
     policy = Policy(
         approvers={gate: tuple(map(_written, approvals.get(gate, ()))) for gate in GATES},
@@ -79,7 +73,7 @@ def load_policy(path: Path) -> Policy:
     )
     for gate, names in policy.approvers.items():
         if not names:
-            raise PolicyError(str(path), f"gate {gate!r} names no approver", "List at least one.")
+            raise PolicyError(where, f"gate {gate!r} names no approver", "List at least one.")
     return policy
 
 

@@ -21,6 +21,7 @@ from .lineage import (
     run_lineage,
     versions_lineage,
 )
+from .listing import committed_rows, first_run_day, last_outcomes, list_runs, list_runs_of_days
 from .releases import find_unfounded, record_release
 from .runs import (
     PRODUCTION,
@@ -32,31 +33,28 @@ from .runs import (
     RunOutcome,
     ScoredPartition,
     Teardown,
-    came_by_import,
     claim_partition,
-    committed_rows,
     describe_inputs,
     describe_split,
     end_run,
-    first_run_day,
-    first_shown_day,
     get_run,
     holds_claim,
-    imported_run,
     inputs_of,
     is_run,
     joined_runs,
-    last_known_day,
-    last_outcomes,
-    last_shown_day,
-    list_runs,
-    list_runs_of_days,
     outcome_of,
     record_teardown,
-    shown_variants,
     teardown_of,
     unsettled_runs,
     versions_of,
+)
+from .shown import (
+    came_by_import,
+    first_shown_day,
+    imported_run,
+    last_known_day,
+    last_shown_day,
+    shown_variants,
     visible_runs,
 )
 from .table_versions import dataset_table_versions, predictions_table_versions

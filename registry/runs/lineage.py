@@ -133,9 +133,7 @@ def data_lineage(session: Session, data: DataVersion) -> Lineage:
         RunInput.partition_digest == data.digest,
     )
     its_own = and_(
-        Run.dataset == data.dataset,
-        Run.date == data.date,
-        Run.partition_digest == data.digest,
+        Run.dataset == data.dataset, Run.date == data.date, Run.partition_digest == data.digest
     )
     scored = its_own | Run.id.in_(joined)
     runs = _runs(session, scored | _by(learned))

@@ -1,4 +1,4 @@
-"""Scoring runs: what was claimed, what came of it, and which run each partition shows."""
+"""Scoring runs: what was claimed, what it read, and what came of it."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -6,25 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import (
-    Date,
-    Float,
-    ForeignKey,
-    Function,
-    Index,
-    Select,
-    String,
-    Text,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Date, Float, ForeignKey, Index, String, Text, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pilotline.registry.form import UnknownRunError, canonical_json, digest_json
-from pilotline.registry.record import ModelVersion, append_event, list_events, standing_of
-from pilotline.registry.runs.ingests import Ingest
+from pilotline.registry.record import ModelVersion, append_event, standing_of
 from pilotline.registry.store import Base, UtcDateTime, now
 
 PRODUCTION = "production"
@@ -331,155 +317,6 @@ def unsettled_runs(session: Session, model_id: int, variant: str, day: date) -> 
             .order_by(Run.epoch)
         )
     )
-
-
-def visible_runs(
-    session: Session, model_id: int, variant: str, start: date, end: date
-) -> dict[date, Run]:
-    """Return the run whose rows readers see, by day; reads only."""
-    rows = session.scalars(
-        select(Run)
-        .join(ScoredPartition, ScoredPartition.visible_run == Run.id)
-        .where(Run.model_id == model_id, Run.variant == variant)
-        .where(Run.date >= start, Run.date <= end)
-    )
-    return {run.date: run for run in rows}
-
-
-def first_shown_day(session: Session, model_id: int, until: date) -> date | None:
-    """Return the first day up to ``until`` whose production readers see; reads only."""
-    return session.scalar(_shown(func.min(ScoredPartition.date), model_id, until))
-
-
-def last_shown_day(session: Session, model_id: int, until: date | None = None) -> date | None:
-    """Return the last day of which readers see production's predictions; reads only.
-
-    Args:
-        session: any session.
-        model_id: whose predictions.
-        until: the last day that counts; None: each does.
-    """
-    return session.scalar(_shown(func.max(ScoredPartition.date), model_id, until))
-
-
-def last_known_day(session: Session, model_id: int, actuals: str, until: date) -> date | None:
-    """Return the last shown day of production that has rows in dataset ``actuals``; reads only."""
-    return session.scalar(
-        _shown(func.max(ScoredPartition.date), model_id, until)
-        .join(Ingest, Ingest.date == ScoredPartition.date)
-        .where(Ingest.dataset == actuals, Ingest.accepted > 0)
-    )
-
-
-def _shown(what: Function[date], model_id: int, until: date | None) -> Select[date]:
-    """Return a query of the days that readers of production see, by whichever version."""
-    query = select(what).where(
-        ScoredPartition.model_id == model_id,
-        ScoredPartition.variant == PRODUCTION,
-        ScoredPartition.visible_run.is_not(None),
-    )
-    return query if until is None else query.where(ScoredPartition.date <= until)
-
-
-def shown_variants(session: Session, model_id: int) -> list[str]:
-    """Return the variants of which readers see something, by name; reads only."""
-    query = select(ScoredPartition.variant).where(
-        ScoredPartition.model_id == model_id, ScoredPartition.visible_run.is_not(None)
-    )
-    return sorted(session.scalars(query.distinct()))
-
-
-def imported_run(session: Session, model_id: int, variant: str, day: date) -> str | None:
-    """Return the last run of a partition if it succeeded before an import; reads only.
-
-    An import brings the history but not the predictions: they lie where the run was made.
-    """
-    imports = list_events(session, model_id, "imported")
-    if not imports:
-        return None
-    place = (variant, day.isoformat())
-    ended = [
-        event
-        for event in list_events(session, model_id, "run succeeded")
-        if (event.facts().get("variant"), event.facts().get("date")) == place
-    ]
-    if not ended or ended[-1].seq > imports[-1].seq:
-        return None
-    return str(ended[-1].facts()["run"])
-
-
-def came_by_import(session: Session, run: Run) -> bool:
-    """Tell whether ``run`` ended before its history was imported here; reads only."""
-    imports = list_events(session, run.model_id, "imported")
-    if not imports:
-        return False
-    ended = list_events(session, run.model_id, "run succeeded")
-    return any(e.seq < imports[-1].seq and e.facts().get("run") == run.id for e in ended)
-
-
-def last_outcomes(
-    session: Session, model_id: int, variant: str, start: date, end: date
-) -> dict[date, RunOutcome | None]:
-    """Return how the last run of each claimed day ended, None where it has not; reads only."""
-    rows = session.execute(
-        select(Run.date, RunOutcome)
-        .join(ScoredPartition, ScoredPartition.claimed_by == Run.id)
-        .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
-        .where(Run.model_id == model_id, Run.variant == variant)
-        .where(Run.date >= start, Run.date <= end)
-    )
-    return dict(rows.all())
-
-
-def list_runs(session: Session, version: ModelVersion) -> list[tuple[Run, RunOutcome | None]]:
-    """Return the runs of ``version`` with their outcomes, oldest first; reads only."""
-    rows = session.execute(
-        select(Run, RunOutcome)
-        .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
-        .where(or_(Run.version_id == version.id, Run.challenger_id == version.id))
-        .order_by(Run.started_at)
-    )
-    return [(run, outcome) for run, outcome in rows]
-
-
-def first_run_day(session: Session, model_id: int, after: date, until: date) -> date | None:
-    """Return the first day after ``after`` and up to ``until`` that has a run; reads only."""
-    query = select(func.min(Run.date)).where(Run.model_id == model_id)
-    return session.scalar(query.where(Run.date > after, Run.date <= until))
-
-
-def list_runs_of_days(
-    session: Session, model_id: int, start: date, end: date
-) -> list[tuple[Run, RunOutcome | None, ModelVersion]]:
-    """Return a model's runs of the days from ``start`` to ``end`` as they began; reads only.
-
-    Each with its outcome, and its version: of a split the champion.
-    """
-    query = (
-        select(Run, RunOutcome, ModelVersion)
-        .outerjoin(RunOutcome, RunOutcome.run_id == Run.id)
-        .join(ModelVersion, ModelVersion.id == Run.version_id)
-        .where(Run.model_id == model_id, Run.date >= start, Run.date <= end)
-        .order_by(Run.started_at, Run.id)
-    )
-    return [(run, outcome, version) for run, outcome, version in session.execute(query)]
-
-
-def committed_rows(
-    session: Session, model_id: int, day: date, table_version: int
-) -> tuple[str, int] | None:
-    """Return which run of production made a version of the predictions table; reads only.
-
-    With its number of rows; None where no run of ``day`` did.
-    """
-    query = (
-        select(Run.id, RunOutcome.rows)
-        .join(RunOutcome, RunOutcome.run_id == Run.id)
-        .where(Run.model_id == model_id, Run.date == day)
-        .where(Run.variant == PRODUCTION, RunOutcome.table_version == table_version)
-    )
-    found = session.execute(query).first()
-    return (found.id, found.rows) if found is not None else None
 
 
 def is_run(session: Session, run_id: str) -> bool:

@@ -4,10 +4,11 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pilotline.registry import Registry
 from pilotline.registry.form import PolicyError
-from pilotline.registry.gates import Policy, load_policy, tighten
+from pilotline.registry.gates import Policy, read_policy, tighten
 from pilotline.registry.record import ModelVersion
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab.bundle import load_manifest
@@ -40,9 +41,9 @@ def factory_policy(home: Home) -> Policy:
     """Return what the policy asks for: its ``[approvals]`` and ``[isolation]``.
 
     Raises:
-        PolicyError: the file is missing or wrong.
+        PolicyError: the file cannot be read, or is wrong.
     """
-    return load_policy(home.policy_path)
+    return read_policy(str(home.policy_path), _read_tables(home))
 
 
 def policy_of(home: Home, registry: Registry, version: ModelVersion) -> Policy:
@@ -62,15 +63,9 @@ def load_rules(home: Home) -> ScoringRules:
     """Return the policy's ``[scoring]``; what it does not say is as on one machine.
 
     Raises:
-        PolicyError: the file is missing, or says something that cannot be meant.
+        PolicyError: the file cannot be read, or says something that cannot be meant.
     """
-    path = home.policy_path
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as err:
-        problem = f"cannot be read ({err})"
-        raise PolicyError(str(path), problem, "Restore deployments/policy.toml.") from err
-    return parse_rules(str(path), tables.get("scoring", {}))
+    return parse_rules(str(home.policy_path), _read_tables(home).get("scoring", {}))
 
 
 def parse_rules(where: str, table: object) -> ScoringRules:
@@ -105,3 +100,15 @@ def _check_number(where: str, name: str, value: object, largest: int) -> None:
     if type(value) is not int or not 1 <= value <= largest:
         expected = f"Expected a whole number, 1 to {largest:,}."
         raise PolicyError(where, f"{name} {value!r}", expected)
+
+
+def _read_tables(home: Home) -> dict[str, Any]:
+    path = home.policy_path
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as err:
+        raise PolicyError(
+            str(path), f"cannot be read ({err.strerror})", "Restore it, or its rights."
+        ) from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise PolicyError(str(path), f"not TOML: {err}", "Mend the file.") from err

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from pilotline.tasks.home import Home
 from pilotline.tasks.report.facts import Report, gather_report
-from pilotline.tasks.report.page import report_path, write_report
+from pilotline.tasks.report.pages.page import report_path, write_report
 
 
 @task(cache_policy=NO_CACHE)

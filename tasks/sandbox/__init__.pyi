@@ -2,7 +2,7 @@ from .child import Child
 from .environments import built_environment, interpreter, machine, sweep_scratch
 from .launching import Room, collect_artifact, judging_child, scoring_child, training_child
 from .metering import Meter
-from .notebook import running_notebook
+from .notebook.executing import running_notebook
 from .predictions import BATCH_ROWS, output_schema, predict_rows, refuse_not_finite
 from .strays import MARK, PROCESSES, end_marked
 from .tiers import tier_for, warn_once

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files as package_files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pilotline.tasks.errors import ChildError
@@ -41,7 +41,7 @@ class Desk:
     """What one child works with: where its files lie, and which program it is."""
 
     base: Path  # holds its model/, work/ and out/
-    program: str = "harness.py"  # a file of this package
+    program: str = "harness.py"  # seen from this room
     tools: Path | None = None  # packages beside the environment's
     name: str = ""  # sets its compiled imports apart from other children's of the same lock
     command: tuple[str, ...] = ()  # of the model's own program, in place of ours
@@ -241,6 +241,7 @@ def _launch(tier: Tier, places: Places, desk: Desk, settings: Mapping[str, Any])
     if desk.command:
         limits = settings["memory_bytes"], settings["file_bytes"]
         return launch_program(tier, places, desk.command, *limits)
-    program = package_files(__package__).joinpath(desk.program).read_bytes()
-    (places.work / desk.program).write_bytes(program)
-    return launch_python(tier, places, desk.program)
+    path = PurePath(desk.program)
+    program = package_files(__package__).joinpath(*path.parts).read_bytes()
+    (places.work / path.name).write_bytes(program)
+    return launch_python(tier, places, path.name)

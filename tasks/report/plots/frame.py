@@ -1,6 +1,6 @@
 """Plots as inline SVG: frame, scales and axes that every kind of plot shares.
 
-Colours are variables of the page (tasks/report/report.css), so one drawing serves light and dark.
+Colours are variables of the page (report/pages/report.css), so one drawing serves light and dark.
 """
 
 import math

@@ -47,14 +47,8 @@ from pilotline.registry.moving.importing import import_model
 from pilotline.registry.record.events import Event, list_events
 from pilotline.registry.record.registration import register
 from pilotline.registry.record.versions import ModelVersion, get_version, set_status
-from pilotline.registry.runs.runs import (
-    Ending,
-    Run,
-    RunOutcome,
-    claim_partition,
-    end_run,
-    list_runs,
-)
+from pilotline.registry.runs.listing import list_runs
+from pilotline.registry.runs.runs import Ending, Run, RunOutcome, claim_partition, end_run
 from tests.support.registry.lived import relive
 from tests.support.registry.world import World
 

@@ -30,16 +30,16 @@ from pilotline.registry.record.models import get_model
 from pilotline.registry.record.numbering import Release as Released
 from pilotline.registry.record.registration import register
 from pilotline.registry.record.versions import get_version
+from pilotline.registry.runs.listing import list_runs
 from pilotline.registry.runs.runs import (
     Ending,
     InputRead,
     claim_partition,
     end_run,
     inputs_of,
-    list_runs,
     record_teardown,
-    visible_runs,
 )
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.registry.store.tables import Base
 from tests.support.registry.lived import relive
 from tests.support.registry.world import World

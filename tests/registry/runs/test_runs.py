@@ -11,31 +11,35 @@ from pilotline.registry.form.errors import UnknownRunError
 from pilotline.registry.record.events import list_events
 from pilotline.registry.record.versions import ModelVersion
 from pilotline.registry.runs.ingests import Ingest, record_ingest
+from pilotline.registry.runs.listing import (
+    committed_rows,
+    first_run_day,
+    last_outcomes,
+    list_runs,
+    list_runs_of_days,
+)
 from pilotline.registry.runs.runs import (
     Claim,
     Ending,
     InputRead,
     Run,
     claim_partition,
-    committed_rows,
     describe_split,
     end_run,
-    first_run_day,
-    first_shown_day,
     get_run,
     holds_claim,
     inputs_of,
     is_run,
-    last_known_day,
-    last_outcomes,
-    last_shown_day,
-    list_runs,
-    list_runs_of_days,
     outcome_of,
     record_teardown,
     teardown_of,
     unsettled_runs,
     versions_of,
+)
+from pilotline.registry.runs.shown import (
+    first_shown_day,
+    last_known_day,
+    last_shown_day,
     visible_runs,
 )
 from tests.support.registry.world import World

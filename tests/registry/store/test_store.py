@@ -16,7 +16,8 @@ from pilotline.registry.form.errors import StoreError
 from pilotline.registry.record.aliases import Alias
 from pilotline.registry.record.events import first_broken_event, list_events
 from pilotline.registry.record.models import ModelFacts, list_models, put_model
-from pilotline.registry.runs.runs import Run, visible_runs
+from pilotline.registry.runs.runs import Run
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.registry.store.store import SCHEMA
 from tests.support.places import ROOT
 from tests.support.registry.databases import on_sqlite

@@ -20,7 +20,8 @@ from pilotline.registry.record.events import Event, first_misfit, list_events
 from pilotline.registry.record.history import describe_reign
 from pilotline.registry.record.models import list_models
 from pilotline.registry.record.versions import ModelVersion, VersionStatus, list_versions
-from pilotline.registry.runs.runs import unsettled_runs, visible_runs
+from pilotline.registry.runs.runs import unsettled_runs
+from pilotline.registry.runs.shown import visible_runs
 from tests.support.registry.account import AUTHOR, OUT_OF_USE, Account
 
 DAYS = (date(2013, 1, 1), date(2013, 1, 2))

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from pilotline.registry import Registry
-from pilotline.registry.runs.runs import get_run, last_outcomes, outcome_of, visible_runs
+from pilotline.registry.runs.listing import last_outcomes
+from pilotline.registry.runs.runs import get_run, outcome_of
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.errors import EnvironmentBuildError
 from pilotline.tasks.home import Home
 from pilotline.tasks.monitor.actuals import read_predictions

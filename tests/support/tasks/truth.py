@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pilotline.registry import Registry
 from pilotline.registry.runs.ingests import Ingest, find_partition, record_ingest
-from pilotline.registry.runs.runs import Run, visible_runs
+from pilotline.registry.runs.runs import Run
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab.bundle import load_champion
 from pilotline.tasks.lab.datasets import Column, Dataset, load_dataset

@@ -29,6 +29,7 @@ from pilotline.registry.form.errors import (
 from pilotline.registry.form.failpoints import VARIABLE
 from pilotline.registry.record.events import append_event
 from pilotline.registry.record.versions import set_status
+from pilotline.registry.runs.listing import list_runs
 from pilotline.registry.runs.runs import (
     Claim,
     Ending,
@@ -37,7 +38,6 @@ from pilotline.registry.runs.runs import (
     claim_partition,
     end_run,
     get_run,
-    list_runs,
     outcome_of,
 )
 from pilotline.tasks.errors import LakeError, NothingToDoError

@@ -12,7 +12,8 @@ from pilotline.registry.consumers.consumers import list_consumers
 from pilotline.registry.consumers.outbox import list_messages
 from pilotline.registry.gates.statuses import retire
 from pilotline.registry.record.models import get_model
-from pilotline.registry.runs.runs import ScoredPartition, inputs_of, visible_runs
+from pilotline.registry.runs.runs import ScoredPartition, inputs_of
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.errors import LabError, LakeError
 from pilotline.tasks.explain.replaying import replay_run
 from pilotline.tasks.features.inputs import read_joined

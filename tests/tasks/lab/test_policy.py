@@ -1,13 +1,14 @@
 """The policy's ``[scoring]``: what it may say, how many score at once, in how many shards a day."""
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pilotline.registry.form.errors import PolicyError
-from pilotline.registry.gates.policy import load_policy as read_policy
+from pilotline.registry.gates.policy import read_policy
 from pilotline.tasks.home import Home, find_home
 from pilotline.tasks.lab.policy import ScoringRules, factory_policy, load_rules, parse_rules
 from tests.support.places import ROOT
@@ -76,11 +77,28 @@ def test_the_policy_s_other_tables_are_its_own_and_its_digest_does_not_change(
     path.write_text(POLICY.read_text("utf-8") + "\n[scoring]\nworkers = 3\nshard_rows = 7\n")
     home = home_in(tmp_path)
     assert load_rules(home) == ScoringRules("threads", "", 3, 7)
-    assert factory_policy(home).digest() == read_policy(POLICY).digest()
+    alone = read_policy("policy.toml", tomllib.loads(POLICY.read_text("utf-8")))
+    assert factory_policy(home).digest() == alone.digest()
 
 
-@pytest.mark.parametrize("text", ["[scoring", "scoring = 3"])
-def test_a_policy_that_cannot_be_read_is_refused_in_words(tmp_path: Path, text: str) -> None:
-    (tmp_path / "policy.toml").write_text(text)
+def test_a_policy_that_is_not_toml_is_refused_whoever_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("[approvals")
+    for read in (factory_policy, load_rules):
+        with pytest.raises(PolicyError, match=r"policy\.toml': not TOML: "):
+            read(home_in(tmp_path))
+
+
+def test_scoring_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("scoring = 3")
     with pytest.raises(PolicyError, match=r"policy\.toml"):
         load_rules(home_in(tmp_path))
+
+
+def test_a_policy_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.mkdir()
+    with pytest.raises(PolicyError) as refused:
+        factory_policy(home_in(tmp_path))
+    assert str(refused.value) == (
+        f"Policy {str(path)!r}: cannot be read (Is a directory). Restore it, or its rights."
+    )

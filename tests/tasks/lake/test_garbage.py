@@ -16,7 +16,7 @@ from pilotline.registry import Registry
 from pilotline.registry.form.failpoints import VARIABLE
 from pilotline.registry.record.versions import get_version, learned_from
 from pilotline.registry.runs.ingests import get_partition
-from pilotline.registry.runs.runs import visible_runs
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.errors import LakeError
 from pilotline.tasks.home import Home
 from pilotline.tasks.ingest.days import ingest_days

@@ -16,7 +16,7 @@ from pilotline.registry import Registry
 from pilotline.registry.record.events import list_events
 from pilotline.registry.record.metrics import list_metrics
 from pilotline.registry.record.versions import get_version
-from pilotline.registry.runs.runs import shown_variants
+from pilotline.registry.runs.shown import shown_variants
 from pilotline.tasks.errors import ShardError
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab.bundle import load_bundle, load_champion

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from pilotline.tasks.report.page import write_report
+from pilotline.tasks.report.pages.page import write_report
 from tests.support.servers.programs import require
 from tests.support.tasks.reported import report_of
 

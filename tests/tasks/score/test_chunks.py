@@ -14,13 +14,9 @@ import pytest
 
 from pilotline.registry import Registry
 from pilotline.registry.form.failpoints import NAMES, VARIABLE
-from pilotline.registry.runs.runs import (
-    get_run,
-    list_runs,
-    outcome_of,
-    unsettled_runs,
-    visible_runs,
-)
+from pilotline.registry.runs.listing import list_runs
+from pilotline.registry.runs.runs import get_run, outcome_of, unsettled_runs
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.errors import SupersededError
 from pilotline.tasks.home import Home
 from pilotline.tasks.lake import tables as lake

@@ -18,17 +18,17 @@ from pilotline.registry import Registry
 from pilotline.registry.form.errors import UnknownPartitionError, VersionUnfitError
 from pilotline.registry.record.versions import set_status
 from pilotline.registry.runs.ingests import Ingest, get_partition
+from pilotline.registry.runs.listing import last_outcomes
 from pilotline.registry.runs.runs import (
     Claim,
     Run,
     claim_partition,
     get_run,
-    last_outcomes,
     outcome_of,
     teardown_of,
     unsettled_runs,
-    visible_runs,
 )
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.errors import LakeError
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab.datasets import Dataset

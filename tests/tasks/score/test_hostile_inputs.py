@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotline.registry.runs.runs import last_outcomes
+from pilotline.registry.runs.listing import last_outcomes
 from pilotline.tasks.lake import tables as lake
 from pilotline.tasks.lake.partition_files import find_files
 from tests.support.places import ROOT

@@ -8,7 +8,8 @@ from datetime import date
 
 from pilotline.registry import Registry
 from pilotline.registry.gates.statuses import retire
-from pilotline.registry.runs.runs import PRODUCTION, get_run, outcome_of, visible_runs
+from pilotline.registry.runs.runs import PRODUCTION, get_run, outcome_of
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.home import Home
 from pilotline.tasks.sandbox.walls import Tier
 from pilotline.tasks.score.days import DayScored, score_days

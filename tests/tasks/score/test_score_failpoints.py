@@ -13,7 +13,9 @@ import pytest
 from pilotline.registry.form.failpoints import NAMES, VARIABLE
 from pilotline.registry.record.versions import get_version
 from pilotline.registry.runs.ingests import get_partition
-from pilotline.registry.runs.runs import list_runs, outcome_of, unsettled_runs, visible_runs
+from pilotline.registry.runs.listing import list_runs
+from pilotline.registry.runs.runs import outcome_of, unsettled_runs
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab.bundle import load_bundle, load_champion
 from pilotline.tasks.lab.datasets import Dataset

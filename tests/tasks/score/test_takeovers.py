@@ -4,7 +4,8 @@ import threading
 from datetime import date
 
 from pilotline.registry import Registry
-from pilotline.registry.runs.runs import PRODUCTION, unsettled_runs, visible_runs
+from pilotline.registry.runs.runs import PRODUCTION, unsettled_runs
+from pilotline.registry.runs.shown import visible_runs
 from pilotline.tasks.home import Home
 from pilotline.tasks.sandbox.walls import Tier
 from pilotline.tasks.score.claims import claim_day

@@ -11,7 +11,7 @@ from pilotline.tasks.report.drift import (
     worst_by_column,
 )
 from pilotline.tasks.report.facts import Report
-from pilotline.tasks.report.pieces import badge, figure, grid, nothing
+from pilotline.tasks.report.pages.pieces import badge, figure, grid, nothing
 from pilotline.tasks.report.plots.heat import Cell, draw_heat
 from pilotline.tasks.report.plots.markup import Markup, join, table, tag
 from pilotline.tasks.report.plots.series import Line, Point, draw_key, draw_lines

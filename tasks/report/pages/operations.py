@@ -7,7 +7,7 @@ from datetime import date
 from pilotline.tasks.costs import Cost
 from pilotline.tasks.report.facts import Report
 from pilotline.tasks.report.operations import STEPS, Operations, RunFacts
-from pilotline.tasks.report.pieces import figure, grid, nothing
+from pilotline.tasks.report.pages.pieces import figure, grid, nothing
 from pilotline.tasks.report.plots.markup import Markup, join, table, tag
 from pilotline.tasks.report.plots.series import Line, Point, Stack, draw_key, draw_lines, draw_stack
 from pilotline.tasks.report.volume import DayVolume

@@ -12,7 +12,7 @@ from pilotline.tasks.errors import ChildError
 from pilotline.tasks.lab import ARTIFACT, MAX_PAGE_BYTES, NOTEBOOK, PAGE, ModelFolder
 from pilotline.tasks.sandbox.environments import install_tools
 from pilotline.tasks.sandbox.launching import Desk, Room, notebook_child
-from pilotline.tasks.sandbox.notebook_page import lay_out_page, list_loaded
+from pilotline.tasks.sandbox.notebook.page import lay_out_page, list_loaded
 
 TRAIN_ROWS = "train.parquet"
 SETTINGS = "model.toml"
@@ -46,7 +46,7 @@ def running_notebook(
     lock = package_files(__package__).joinpath("notebook.lock").read_bytes()
     tools = install_tools(room.environment, model, lock, walled=room.tier.walled)
     name = f"-notebook-{digest_bytes(lock)[:16]}"
-    desk = Desk(room.environment.folder / "notebook", "notebook_runner.py", tools, name)
+    desk = Desk(room.environment.folder / "notebook", "notebook/runner.py", tools, name)
     contents = {path: folder.files[path] for path in ("model.py", SETTINGS)}
     contents |= {ARTIFACT + path: data for path, data in artifact.items()}
     contents[TRAIN_ROWS] = _parquet(rows)

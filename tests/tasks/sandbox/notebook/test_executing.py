@@ -17,7 +17,7 @@ from pilotline.tasks.lab.bundle import load_bundle
 from pilotline.tasks.lab.models import load_model_folder
 from pilotline.tasks.sandbox.environments import built_environment
 from pilotline.tasks.sandbox.launching import Room
-from pilotline.tasks.sandbox.notebook import running_notebook
+from pilotline.tasks.sandbox.notebook.executing import running_notebook
 from pilotline.tasks.sandbox.walls import Tier
 from pilotline.tasks.score.job import Job
 from pilotline.tasks.train.contents import Request

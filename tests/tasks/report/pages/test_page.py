@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pilotline.tasks.report.facts import Report
-from pilotline.tasks.report.page import lay_out_report, write_report
+from pilotline.tasks.report.pages.page import lay_out_report, write_report
 from tests.support.tasks.reported import empty_report, report_of
 
 HOSTILE = (

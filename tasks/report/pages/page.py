@@ -7,12 +7,12 @@ from statistics import median
 
 from pilotline.tasks.home import Home
 from pilotline.tasks.report.facts import Report
-from pilotline.tasks.report.operations_page import show_operations
-from pilotline.tasks.report.pieces import badge, codes, nothing
+from pilotline.tasks.report.pages.operations import show_operations
+from pilotline.tasks.report.pages.pieces import badge, codes, nothing
+from pilotline.tasks.report.pages.science import show_science
 from pilotline.tasks.report.plots.markup import Markup, join, tag
 from pilotline.tasks.report.questions import ALERT, Question
 from pilotline.tasks.report.science import COVERAGE
-from pilotline.tasks.report.science_page import show_science
 
 # Whatever a name holds, a browser runs no script of it and fetches nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -1,0 +1,1 @@
+"""The page itself: facts laid out as HTML that loads nothing."""

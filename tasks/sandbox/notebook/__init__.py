@@ -1,0 +1,1 @@
+"""A model's notebook, executed on what was just trained, as one page."""
