@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.exceptions import Pause
 from prefect.states import Cancelled, Failed
 
-from pilotline.flows.gate.asking import deployed_run
+from pilotline.flows.run.deployed import deployed_run
 from pilotline.flows.run.pacing import Pace, kept_pace
 from pilotline.flows.run.place import current_home
 from pilotline.flows.score import emit_scored

@@ -7,8 +7,8 @@ from math import isfinite
 
 from prefect import flow
 
-from pilotline.flows.gate.asking import deployed_run
 from pilotline.flows.run.artifacts import show_report
+from pilotline.flows.run.deployed import deployed_run
 from pilotline.flows.run.events import emit
 from pilotline.flows.run.place import current_home
 from pilotline.tasks.errors import NothingToDoError

@@ -9,8 +9,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.deployments import run_deployment
 from prefect.states import Completed, Failed
 
-from pilotline.flows.gate.asking import deployed_run
 from pilotline.flows.ingest import emit_ingested
+from pilotline.flows.run.deployed import deployed_run
 from pilotline.flows.run.events import emit
 from pilotline.flows.run.place import current_home
 from pilotline.flows.score import emit_scored

@@ -7,7 +7,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from pilotline.flows.gate.asking import deployed_run, end_run, forget_answers, pass_gate
+from pilotline.flows.gate.asking import forget_answers, pass_gate
+from pilotline.flows.run.deployed import deployed_run, end_run
 from pilotline.flows.run.events import emit
 from pilotline.flows.run.place import current_home
 from pilotline.flows.run.telling import deliver_due

@@ -8,8 +8,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from pydantic import BaseModel
 
-from pilotline.flows.gate.asking import deployed_run, end_run
 from pilotline.flows.release import Released, release
+from pilotline.flows.run.deployed import deployed_run, end_run
 from pilotline.flows.run.events import emit
 from pilotline.flows.run.place import current_home
 from pilotline.tasks.errors import RetrainingRefusedError

@@ -16,16 +16,15 @@ import httpx
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
 from prefect.flow_runs import suspend_flow_run
-from prefect.states import Cancelled, Completed
 
 from pilotline.flows.gate.form import Answer, GateForm, judge_answer
 from pilotline.flows.gate.late import say_earlier
 from pilotline.flows.gate.page import Page, escape_markdown, make_page
 from pilotline.flows.gate.reminders import Waiting, forget_reminder, tell_waiting
 from pilotline.flows.gate.waking import wake_releases
+from pilotline.flows.run.deployed import deployed_run
 from pilotline.registry.gates import Policy, last_move
 from pilotline.registry.record import get_version, status_of
 from pilotline.registry.store import now
@@ -93,19 +92,6 @@ def pass_gate(
     return found  # not reached: asking ends the process
 
 
-def deployed_run() -> FlowRun | None:
-    """Return the run around this, if it is one that can be suspended: of a deployment, no subflow.
-
-    Source:
-        HandlePausingFlows in Prefect 3.9.1's server/orchestration/core_policy.py.
-    """
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
-    if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
-        return None
-    return run
-
-
 def forget_answers() -> None:
     """Delete what was sent to a run that ends without having looked at it: no code is to stay."""
     run = deployed_run()
@@ -115,16 +101,6 @@ def forget_answers() -> None:
         for left in client.filter_flow_run_input(run.id, PREFIX, MOST_INPUTS, set()):
             if left.key.endswith(ANSWER):
                 client.delete_flow_run_input(run.id, left.key)
-
-
-def end_run(state: str, reason: str) -> Any:
-    """Return the Prefect state in which a run of a deployment ends, so that its page says why.
-
-    Prefect takes a returned state for the run's own, whatever type the flow declares.
-    """
-    if state == "rejected":
-        return Cancelled(message=reason)
-    return Completed(name="Refused" if state == "refused" else None, message=reason)
 
 
 def _policy(home: Home, model: str, version: str) -> Policy:

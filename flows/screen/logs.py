@@ -23,15 +23,6 @@ COMMAND = logging.INFO + 3  # a command to copy: never broken in two
 
 SETTING = "PILOTLINE_LOG"
 WAYS = ("text", "json")
-# What makes Prefect's own lines, and ours in its processes, go through this file. Prefect takes
-# each entry of its logging.yml from a variable of that name.
-FOR_PREFECT = {
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "pilotline",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "pilotline.flows.screen.logs.ToStream",
-    "PREFECT_LOGGING_HANDLERS_API_CLASS": "pilotline.flows.server.logs_at_server.ToServer",
-    # A line that belongs to no run has no page to stand on.
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-}
 # Who else writes to a worker's output: Prefect's own command, a library's warning, a traceback.
 OTHERS = "output"
 # The names by which flows call what they are about.

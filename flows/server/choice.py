@@ -13,7 +13,6 @@ from collections.abc import MutableMapping
 from types import TracebackType
 from typing import Self
 
-from pilotline.flows.screen.logs import FOR_PREFECT
 from pilotline.flows.server.facts import find_up
 from pilotline.tasks.errors import SettingsError
 from pilotline.tasks.home import Home
@@ -23,6 +22,15 @@ STOP_WAIT_S = 5
 POLL_S = 0.05
 GUARD = "PREFECT_SERVER_API_AUTH_STRING"  # what a server asks for; one of our own asks for nothing
 FULL_BYTES = 16 * 2**20  # less than the server wants for its database and log
+# What makes Prefect's own lines, and ours in its processes, go through our handlers. Prefect takes
+# each entry of its logging.yml from a variable of that name.
+FOR_PREFECT = {
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "pilotline",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "pilotline.flows.screen.logs.ToStream",
+    "PREFECT_LOGGING_HANDLERS_API_CLASS": "pilotline.flows.server.logs_at_server.ToServer",
+    # A line that belongs to no run has no page to stand on.
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
 
 
 def prepare_environment(home: Home, environment: MutableMapping[str, str]) -> None:

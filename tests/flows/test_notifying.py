@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pilotline.flows.screen.logs import FOR_PREFECT
+from pilotline.flows.server.choice import FOR_PREFECT
 from tests.support.flows.approvals import REVIEWER, Desk
 from tests.support.flows.factory import CHALLENGER, MODEL, PYTHON, worker_environment
 from tests.support.flows.listener import Listener

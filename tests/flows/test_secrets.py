@@ -18,10 +18,10 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from pilotline.flows.screen.logs import FOR_PREFECT
+from pilotline.flows.server.choice import FOR_PREFECT
 from tests.conftest import S3Address, made_database
-from tests.flows.conftest import Demo, processes_of, query_sqlite
-from tests.support.commands import Ran, run_here, run_process
+from tests.flows.conftest import Demo, query_sqlite
+from tests.support.commands import Ran, processes_of, run_here, run_process
 from tests.support.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
 from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.flows.listener import Listener

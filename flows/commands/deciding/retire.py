@@ -2,6 +2,7 @@
 
 import getpass
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -18,43 +19,34 @@ from pilotline.tasks.decide import asks_for_code, retire_version
 from pilotline.tasks.home import Home
 
 
-@click.command()
-@click.argument("model")
-@click.argument("version")
-@deciding_options
-def deprecate(
-    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
-) -> None:
-    """Mark VERSION of MODEL as one to move off."""
-    _retire(model, version, "deprecated", reason, by, code, as_json)
+def _command(name: str, status: str, said: str) -> click.Command:
+    """Return the command ``name``, which moves a version to ``status``."""
+
+    @click.command(name, help=said)
+    @click.argument("model")
+    @click.argument("version")
+    @deciding_options
+    def retire(**words: Any) -> None:
+        _retire(status=status, **words)
+
+    return retire
 
 
-@click.command()
-@click.argument("model")
-@click.argument("version")
-@deciding_options
-def revoke(
-    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
-) -> None:
-    """Forbid VERSION of MODEL for good, and say what came from it."""
-    _retire(model, version, "revoked", reason, by, code, as_json)
-
-
-@click.command()
-@click.argument("model")
-@click.argument("version")
-@deciding_options
-def archive(
-    model: str, version: str, reason: str, by: str | None, code: str | None, as_json: bool
-) -> None:
-    """Put VERSION of MODEL away; a model whose versions all are is hidden from search."""
-    _retire(model, version, "archived", reason, by, code, as_json)
+deprecate = _command("deprecate", "deprecated", "Mark VERSION of MODEL as one to move off.")
+revoke = _command(
+    "revoke", "revoked", "Forbid VERSION of MODEL for good, and say what came from it."
+)
+archive = _command(
+    "archive",
+    "archived",
+    "Put VERSION of MODEL away; a model whose versions all are is hidden from search.",
+)
 
 
 def _retire(
+    status: str,
     model: str,
     version: str,
-    status: str,
     reason: str,
     by: str | None,
     code: str | None,

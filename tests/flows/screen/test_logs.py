@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from pilotline.flows.screen.logs import (
-    FOR_PREFECT,
     JsonLines,
     said_in,
     way_of,
     write_json_line,
     write_text_line,
 )
+from pilotline.flows.server.choice import FOR_PREFECT
 from pilotline.tasks.errors import SettingsError
 from pilotline.tasks.logs import about
 from tests.flows.conftest import Run, query_sqlite
