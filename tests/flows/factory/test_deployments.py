@@ -3,9 +3,7 @@
 import json
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from pilotline.flows.factory.deploy import ensure_pool, pool_name
 from pilotline.flows.factory.schedules import list_nights, sync_schedules
 from pilotline.flows.server.api import PrefectApi
 from pilotline.registry.record.versions import ModelVersion
-from pilotline.tasks.errors import SettingsError
 from pilotline.tasks.home import find_home
 from pilotline.tasks.lab import load_model_folder
 from pilotline.tasks.schedule import Scheduled
@@ -236,29 +233,6 @@ def test_the_pool_is_the_one_that_the_environment_names() -> None:
 
 def test_a_server_of_this_version_is_taken(server: str) -> None:
     assert PrefectApi(server).check_version() == "3.9.1"
-
-
-def test_a_server_of_another_version_is_refused() -> None:
-    class Older(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'"3.4.1"')
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Older) as older:
-        threading.Thread(target=older.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{older.server_address[1]}/api"
-        with pytest.raises(SettingsError, match=r"is version 3\.4\.1, expected 3\.9\.1"):
-            PrefectApi(url).check_version()
-        older.shutdown()
-
-
-def test_a_server_that_is_not_there_is_said() -> None:
-    with pytest.raises(SettingsError, match="does not answer"):
-        PrefectApi("http://127.0.0.1:9/api").check_version()
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,23 @@
 """Asking a server that wants to know who asks: what it is sent, what is said when it refuses."""
 
-import threading
+import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from pilotline.flows.server.api import PrefectApi
 from pilotline.tasks.errors import SettingsError
+from tests.support.servers.local import LocalServer
 
 # RFC 7617, section 2: the header for this user and password.
 PERSON, BASIC = "Aladdin:open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
 
 
-class Guard:
+class Guard(LocalServer):
     """A server that answers everybody alike and keeps who they say they are."""
 
-    def __init__(self, status: int = 200, elsewhere: str = "") -> None:
+    def __init__(self, status: int = 200, elsewhere: str = "", version: str = "3.9.1") -> None:
         told: list[str | None] = []
 
         class Handler(BaseHTTPRequestHandler):
@@ -28,27 +27,11 @@ class Guard:
                 if elsewhere:
                     self.send_header("Location", elsewhere)
                 self.end_headers()
-                self.wfile.write(b'"3.9.1"')
+                self.wfile.write(json.dumps(version).encode())
 
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
+        super().__init__(Handler)
         self.told = told
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/api"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.url = f"http://127.0.0.1:{self.port}/api"
 
 
 @pytest.fixture
@@ -135,3 +118,14 @@ def test_a_server_is_silent_until_it_answers_again(guard: Guard) -> None:
     api.url = guard.url
     api.get("/admin/version")
     assert not api.silent
+
+
+def test_a_server_of_another_version_is_refused() -> None:
+    said = r"is version 3\.4\.1, expected 3\.9\.1"
+    with Guard(version="3.4.1") as older, pytest.raises(SettingsError, match=said):
+        PrefectApi(older.url, {}).check_version()
+
+
+def test_a_server_that_is_not_there_is_said() -> None:
+    with pytest.raises(SettingsError, match="does not answer"):
+        PrefectApi("http://127.0.0.1:9/api", {}).check_version()

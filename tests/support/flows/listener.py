@@ -1,13 +1,13 @@
 """A web hook that somebody else runs: it keeps what it is told."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.support.servers.local import LocalServer
 
 
-class Listener:
+class Listener(LocalServer):
     """A server on this machine for the length of a ``with`` statement."""
 
     def __init__(self) -> None:
@@ -19,22 +19,5 @@ class Listener:
                 self.send_response(204)
                 self.end_headers()
 
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
+        super().__init__(Handler)
         self.heard = heard
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_address[1]
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
