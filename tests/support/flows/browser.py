@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
+from pilotline.flows.server.api import BUSY
 from tests.support.servers.programs import require
 from tests.support.waiting import stretched
 
@@ -13,6 +14,7 @@ SHOTS = "PILOTLINE_SCREENSHOTS"  # the folder that pictures go to
 STEP_LIMIT_S = 30  # the slowest step takes 3 s on two idle cores
 # The page draws its graph of tasks by WebGL, without end, which is a core's work without a GPU.
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis"]
+TRIES = 5  # of somebody whom a busy server turns away
 NOWHERE = "about:blank"  # between two steps nothing is drawn
 SIZE = ViewportSize(width=1100, height=1200)
 
@@ -36,6 +38,8 @@ class Person:
     ) -> str:
         """Open the page of a suspended run, read its form, fill it in and send it.
 
+        A server that is too busy to take it is asked again from the start.
+
         Args:
             run: the flow run.
             shot: what the picture of the form is called.
@@ -47,22 +51,26 @@ class Person:
         Returns:
             What the form said above its fields.
         """
-        self._page.goto(f"{self._ui}/runs/flow-run/{run}")
-        self._page.get_by_role("button", name="Resume").first.click()
-        form = self._page.get_by_role("dialog")
-        form.get_by_text("Not counted").or_(form.get_by_text("is decided by")).first.wait_for()
-        said = form.inner_text()
-        for label, text in (
-            ("Decision", decision),
-            ("Approver", approver),
-            ("Comment", comment),
-        ):
-            self._type(form, label, text)
-        self._type(form, "One-time code", code())
-        card = form.locator(".p-modal__footer").locator("..")  # the form covers the whole page
-        card.screenshot(path=self._shots / f"{shot}.png")
-        with self._page.expect_response(lambda answer: answer.url.endswith("/resume")) as sent:
-            form.get_by_role("button", name="Submit").press("Enter")  # a click misses what moves
+        for _ in range(TRIES):
+            self._page.goto(f"{self._ui}/runs/flow-run/{run}")
+            self._page.get_by_role("button", name="Resume").first.click()
+            form = self._page.get_by_role("dialog")
+            form.get_by_text("Not counted").or_(form.get_by_text("is decided by")).first.wait_for()
+            said = form.inner_text()
+            for label, text in (
+                ("Decision", decision),
+                ("Approver", approver),
+                ("Comment", comment),
+            ):
+                self._type(form, label, text)
+            self._type(form, "One-time code", code())
+            card = form.locator(".p-modal__footer").locator("..")  # the form covers the whole page
+            card.screenshot(path=self._shots / f"{shot}.png")
+            with self._page.expect_response(lambda answer: answer.url.endswith("/resume")) as sent:
+                # A click misses what moves.
+                form.get_by_role("button", name="Submit").press("Enter")
+            if sent.value.status != BUSY:
+                break
         assert sent.value.status in (200, 201), sent.value.text()
         form.wait_for(state="hidden")
         self._page.goto(NOWHERE)
