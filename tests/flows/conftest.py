@@ -27,6 +27,7 @@ from tests.support.commands import (
     NOTHING,
     Ran,
     environment_of,
+    processes_of,
     run_here,
     run_process,
 )
@@ -113,20 +114,6 @@ def contents_of(home: Path) -> dict[str, Any]:
     counts = {t: query_sqlite(registry, f'select count(*) from "{t}"')[0][0] for (t,) in tables}
     commits = sorted(str(p.relative_to(home)) for p in (home / "lake").rglob("_delta_log/*.json"))
     return {"rows": counts, "commits": commits, "scratch": sorted(os.listdir(home / "scratch"))}
-
-
-def processes_of(home: Path) -> dict[int, str]:
-    """Return the running processes that name ``home``, with their command lines."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            variables = (folder / "environ").read_bytes().decode(errors="replace")
-        except OSError:  # it ended meanwhile, or is somebody else's
-            continue
-        if f"{home}/" in command + variables or f"={home}\0" in variables:
-            found[int(folder.name)] = command
-    return found
 
 
 def copy_home(home: Path, target: Path) -> Path:
@@ -249,9 +236,9 @@ def record(demo: Demo, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_demo(postgresql: Kept, s3_address: S3Address) -> Path:
+def shared_demo(demo: Demo, postgresql: Kept, s3_address: S3Address) -> Path:
     """Return the folder of one demo run on PostgreSQL and S3, which is only copied."""
-    return run_shared_demo(postgresql, s3_address, DEMO_LIMIT_S)
+    return run_shared_demo(postgresql, s3_address, demo.home, DEMO_LIMIT_S)
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,10 @@ from tests.flows.conftest import (
     contents_of,
     copy_home,
     predictions_of,
-    processes_of,
     query_sqlite,
     query_table,
 )
-from tests.support.commands import Ran, run_process, start_process
+from tests.support.commands import Ran, processes_of, run_process, start_process
 from tests.support.waiting import wait_until
 
 MODEL = "flight-delay"

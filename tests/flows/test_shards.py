@@ -13,8 +13,8 @@ import pytest
 
 from pilotline.tasks.lake import tables as lake
 from pilotline.tasks.score.shards.buckets import bucket_of
-from tests.flows.conftest import Demo, approve_challenger, predictions_of, processes_of
-from tests.support.commands import run_here, run_process, start_process
+from tests.flows.conftest import Demo, approve_challenger, predictions_of
+from tests.support.commands import processes_of, run_here, run_process, start_process
 from tests.support.flows.field import (
     DAY,
     END_LIMIT_S,

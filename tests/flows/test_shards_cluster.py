@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import Demo, predictions_of, processes_of
-from tests.support.commands import environment_of, start_process
+from tests.flows.conftest import Demo, predictions_of
+from tests.support.commands import environment_of, processes_of, start_process
 from tests.support.flows.field import (
     DASK,
     END_LIMIT_S,

@@ -1,5 +1,7 @@
 """Every command of the record on PostgreSQL and S3, after the demo, as a team would share them.
 
+That demo was stopped by Ctrl-C in the middle, and run to its end by the next one.
+
 What is expected is counted in the database and the bucket themselves.
 """
 
@@ -12,14 +14,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from tests.flows.conftest import DEMO_LIMIT_S, Demo, predictions_in, predictions_of
+from tests.flows.conftest import DEMO_LIMIT_S, Demo, Run, predictions_in, predictions_of
 from tests.support.commands import run_here
 from tests.support.flows.shared_homes import Shared
 from tests.support.places import ROOT
 from tests.support.waiting import stretched
 
 # Whoever comes first runs the demo there, the others wait for it.
-pytestmark = pytest.mark.timeout(stretched(DEMO_LIMIT_S))
+pytestmark = pytest.mark.timeout(stretched(2 * DEMO_LIMIT_S))
 
 MODEL = "flight-delay"
 DAY = "2013-02-01"
@@ -29,7 +31,7 @@ REVIEWER, OPERATIONS = "reviewer@example.org", "operations@example.org"
 VERIFY = ROOT / "docs" / "reference" / "verify_chain.py"
 
 
-def test_the_demo_ends_as_on_a_home_of_its_own(there: Shared) -> None:
+def test_the_demo_ends_as_on_a_home_of_its_own(there: Shared, read: Run) -> None:
     found = there.ask("show", MODEL)
     versions = [(v["version"], v["status"], v["aliases"]) for v in found["versions"]]
     assert versions == [
@@ -37,8 +39,22 @@ def test_the_demo_ends_as_on_a_home_of_its_own(there: Shared) -> None:
         ("1.0.1", "registered", ["challenger"]),
     ]
     assert there.query("select count(*) from run_outcome where state = 'succeeded'") == [(35,)]
+    challengers = [
+        there.ask("show", f"{MODEL}@challenger"),
+        read("show", f"{MODEL}@challenger", "--json").json,
+    ]
+    assert challengers[0]["metrics"] == challengers[1]["metrics"]
     warned = "the demo's approvals are names only, and go into the shared registry postgresql"
     assert warned in there.progress
+
+
+def test_ctrl_c_leaves_a_home_from_which_the_next_run_continued(there: Shared) -> None:
+    interrupted = there.interrupted
+    assert interrupted is not None
+    assert interrupted.status == 130
+    assert "Interrupted" in interrupted.said[-1]
+    assert not any("Traceback" in line for line in interrupted.said)
+    assert interrupted.left == []
 
 
 def test_nothing_of_the_registry_and_the_lake_lies_in_the_home(there: Shared) -> None:

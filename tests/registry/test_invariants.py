@@ -22,7 +22,7 @@ from tests.support.registry.troubled import VAULT, present
 from tests.support.suite.tiers import Tier
 from tests.support.waiting import stretched
 
-FEW, MANY = 10, 100  # in make test, in CI; make test-invariants names a number of its own
+FEW, MANY = 10, 50  # in make test, in CI; make test-invariants names a number of its own
 NAMED = os.environ.get("PILOTLINE_EXAMPLES")
 ON_POSTGRESQL = 0.1  # of the examples; the same code, with a server that is slower to set up
 # In memory where there is such a place: a process that dies is not a power cut.

@@ -99,6 +99,20 @@ def start_process(
     )
 
 
+def processes_of(home: Path) -> dict[int, str]:
+    """Return the running processes that name ``home``, with their command lines."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            variables = (folder / "environ").read_bytes().decode(errors="replace")
+        except OSError:  # it ended meanwhile, or is somebody else's
+            continue
+        if f"{home}/" in command + variables or f"={home}\0" in variables:
+            found[int(folder.name)] = command
+    return found
+
+
 def run_here(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> Ran:
     """Run ``pilotline`` with ``words`` in ``home`` in this process; it must run no flow.
 

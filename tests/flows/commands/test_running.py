@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.flows.conftest import Demo, Run, contents_of, copy_home, processes_of, query_table
-from tests.support.commands import Ran, run_here, run_process
+from tests.flows.conftest import Demo, Run, contents_of, copy_home, query_table
+from tests.support.commands import Ran, processes_of, run_here, run_process
 from tests.support.waiting import wait_until
 
 DAY = "2013-02-01"

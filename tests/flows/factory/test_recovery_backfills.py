@@ -11,14 +11,8 @@ from typing import Any
 import pytest
 
 from pilotline.flows.factory.recovery import START
-from tests.flows.conftest import (
-    Fortnight,
-    contents_of,
-    copy_home,
-    predictions_of,
-    processes_of,
-    query_table,
-)
+from tests.flows.conftest import Fortnight, contents_of, copy_home, predictions_of, query_table
+from tests.support.commands import processes_of
 from tests.support.flows.factory import MODEL
 from tests.support.flows.tour import Tour, kill, touring
 from tests.support.servers.ports import next_port

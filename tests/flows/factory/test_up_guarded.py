@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from pilotline.flows.server.api import PrefectApi
-from tests.flows.conftest import processes_of
-from tests.support.commands import COMMAND, environment_of, run_here, run_process
+from tests.support.commands import COMMAND, environment_of, processes_of, run_here, run_process
 from tests.support.flows.factory import MODEL
 from tests.support.flows.running import BRISK, END_LIMIT_S, READY_LIMIT_S
 from tests.support.places import ROOT

@@ -11,8 +11,8 @@ import pytest
 
 from pilotline.flows.server.choice import prepare_environment
 from pilotline.tasks.home import find_home
-from tests.flows.conftest import answers, processes_of
-from tests.support.commands import environment_of, run_process
+from tests.flows.conftest import answers
+from tests.support.commands import environment_of, processes_of, run_process
 from tests.support.places import ROOT
 from tests.support.waiting import stretched, wait_until
 

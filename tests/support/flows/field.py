@@ -16,8 +16,8 @@ from pilotline.registry.runs.ingests import Ingest, get_partition, record_ingest
 from pilotline.tasks.lake import tables as lake
 from pilotline.tasks.lake.digests import partition_digest
 from pilotline.tasks.lake.partition_files import find_files
-from tests.flows.conftest import Demo, predictions_of, processes_of, query_sqlite
-from tests.support.commands import NOTHING, Ran, run_process
+from tests.flows.conftest import Demo, predictions_of, query_sqlite
+from tests.support.commands import NOTHING, Ran, processes_of, run_process
 from tests.support.servers.once import made_once
 from tests.support.waiting import wait_until
 

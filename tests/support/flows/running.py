@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from pilotline.flows.server.api import PrefectApi
 from pilotline.tasks.errors import SettingsError
-from tests.flows.conftest import processes_of
-from tests.support.commands import COMMAND, NOTHING, Ran, environment_of
+from tests.support.commands import COMMAND, NOTHING, Ran, environment_of, processes_of
 from tests.support.flows.listener import Listener
 from tests.support.places import ROOT
 from tests.support.waiting import stretched, wait_until

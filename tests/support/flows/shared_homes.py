@@ -1,4 +1,4 @@
-"""A home on PostgreSQL and S3, as a team would share it: the demo ran in it once.
+"""A home on PostgreSQL and S3, as a team would share it: the demo ran in it, in two goes.
 
 Each file of tests works on a copy of its own: database, objects and folder. The database's user
 owns its database and nothing else.
@@ -6,11 +6,14 @@ owns its database and nothing else.
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,32 @@ import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from tests.conftest import S3Address, made_database
-from tests.support.commands import NOTHING, Ran, run_command, run_process
+from tests.support.commands import (
+    NOTHING,
+    Ran,
+    processes_of,
+    run_command,
+    run_process,
+    start_process,
+)
 from tests.support.servers.once import Kept, made_once
+from tests.support.waiting import stretched, wait_until
 
+PREPARED = ("cache", "prefect")
+ONLINE = "online.db"  # the example's source
+INTERRUPTED_AFTER = 3  # nights of the demo
+END_LIMIT_S = 30  # a server takes its time to stop
 PASSWORD = "Word:of/the PostgreSQL-tests"  # with what must be quoted in a URL
 ROLE = "factory"
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What came of a demo that somebody ended with Ctrl-C."""
+
+    status: int
+    said: list[str]  # the lines on standard error
+    left: list[str]  # processes that still named the home
 
 
 @dataclass(frozen=True)
@@ -35,7 +59,8 @@ class Shared:
     s3: S3Address
     prefix: str  # in the bucket
     url: str  # of the registry
-    progress: str = ""  # what the demo said on standard error
+    progress: str = ""  # what the demo said on standard error as it ended
+    interrupted: Interrupted | None = None  # what the demo came to at first
 
     @property
     def settings(self) -> dict[str, str]:
@@ -59,6 +84,25 @@ class Shared:
         """Run the demo, at a Prefect server of its own."""
         ran = run_process(self.home, "demo", "--json", settings=self.settings, limit_s=limit_s)
         return self._check(ran)
+
+    def interrupt_demo(self, limit_s: float) -> Interrupted:
+        """Run the demo until some nights are scored, then end it as Ctrl-C does."""
+        process = start_process(self.home, "demo", "--json", settings=self.settings)
+        assert process.stderr is not None
+        said: list[str] = []
+        listener = threading.Thread(target=said.extend, args=(process.stderr,))
+        listener.start()
+
+        def scored() -> bool:
+            log = f"lake/predictions/flight-delay/_delta_log/{INTERRUPTED_AFTER:020}.json"
+            return process.poll() is not None or log in self.list_objects()
+
+        assert wait_until(scored, limit_s), said
+        os.killpg(process.pid, signal.SIGINT)
+        status = process.wait(stretched(END_LIMIT_S))
+        listener.join()
+        wait_until(lambda: not processes_of(self.home), END_LIMIT_S)
+        return Interrupted(status, said, list(processes_of(self.home).values()))
 
     def ask(self, *words: str) -> Any:
         """Return the JSON that a command answers."""
@@ -128,8 +172,15 @@ class Shared:
             yield name, repr(self.query(f'select * from "{name}"')).encode()
 
 
-def run_shared_demo(postgresql: Kept, s3: S3Address, limit_s: float) -> Path:
-    """Return the folder of the one home in which the demo ran, for ``shared_copy``."""
+def run_shared_demo(postgresql: Kept, s3: S3Address, prepared: Path, limit_s: float) -> Path:
+    """Return the folder of the one home in which the demo ran, for ``shared_copy``.
+
+    Args:
+        postgresql: the database server.
+        s3: where its objects go.
+        prepared: a home of which is taken what any later command finds prepared.
+        limit_s: for each of the two goes.
+    """
     # In the server's folder: another server would know nothing of it. As little another S3.
     name = f"shared-demo-{hashlib.sha256(s3.endpoint.encode()).hexdigest()[:12]}"
     server = postgresql.facts["url"]
@@ -140,10 +191,14 @@ def run_shared_demo(postgresql: Kept, s3: S3Address, limit_s: float) -> Path:
             connection.execute(text(f"CREATE DATABASE {_database(name)} OWNER {ROLE}"))
         url = make_url(server).set(database=_database(name)).render_as_string(hide_password=False)
         original = Shared(folder / "home", s3, name, _own(server, url))
+        for part in PREPARED:
+            shutil.copytree(prepared / part, original.home / part)
+        shutil.copy(prepared / ONLINE, original.home)
         with _own_account_only():
+            interrupted = original.interrupt_demo(limit_s)
             ran = original.run_demo(limit_s)
         assert ran.status == 0, ran.err
-        said = {"progress": ran.err, "bucket": s3.bucket}
+        said = {"progress": ran.err, "bucket": s3.bucket, "interrupted": asdict(interrupted)}
         (folder / "said.json").write_text(json.dumps(said), "utf-8")
 
     return made_once(postgresql.folder, name, make)
@@ -157,7 +212,8 @@ def shared_copy(made: Path, postgresql: Kept, s3: S3Address, folder: Path) -> It
     with made_database(server, _database(name)) as url, _own_account_only():
         original = Shared(made / "home", replace(s3, bucket=said["bucket"]), name, "")
         own = _own(server, url)
-        copy = Shared(folder / "home", s3, uuid.uuid4().hex, own, said["progress"])
+        interrupted = Interrupted(**said["interrupted"])
+        copy = Shared(folder / "home", s3, uuid.uuid4().hex, own, said["progress"], interrupted)
         _copy_objects(original, copy)
         shutil.copytree(original.home, copy.home)
         yield copy

@@ -11,8 +11,7 @@ from typing import Any
 from pilotline.flows.factory.recovery import TAKEN_UP
 from pilotline.flows.server.api import PrefectApi
 from pilotline.tasks.sandbox.strays import list_tree
-from tests.flows.conftest import processes_of
-from tests.support.commands import NOTHING
+from tests.support.commands import NOTHING, processes_of
 from tests.support.flows.factory import MODEL
 from tests.support.flows.running import BRISKLY, Factory, running, wait_for
 from tests.support.waiting import wait_until

@@ -5,6 +5,7 @@ calibration line in one: what a run measured is divided by what that line took a
 """
 
 import json
+import statistics
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,8 @@ from tests.support.places import TESTS
 
 TABLE = TESTS / "budgets.toml"
 FACTOR, SPARE_S = 1.5, 2.0  # what a busy neighbour or another processor may add
+ONCE_FACTOR = 3.0  # of a session fixture, which is not made again alone to see who was busy
+TELLING_S = 1.0  # a line of less says nothing about the machine
 HEADER = """\
 # Written by make budgets; do not edit. Seconds of a machine that does
 # python3 -c "sum(range(10**8))" in one second: cpu_s of the whole process tree, wall_s to order by.
@@ -107,12 +110,18 @@ class Excess:
     said: str
 
 
-def find_excess(costs: Costs, budgets: Costs) -> list[Excess]:
-    """Return each file and session fixture that costs more than its line allows."""
+def find_excess(costs: Costs, budgets: Costs, dearer: float = 1.0) -> list[Excess]:
+    """Return each file and session fixture that costs more than its line allows.
+
+    Args:
+        costs: what a run cost.
+        budgets: what it may cost.
+        dearer: how many times dearer everything was in that run.
+    """
     found = []
-    for is_file, spent, allowed in (
-        (True, costs.files, budgets.files),
-        (False, costs.session, budgets.session),
+    for is_file, spent, allowed, factor in (
+        (True, costs.files, budgets.files, FACTOR),
+        (False, costs.session, budgets.session, ONCE_FACTOR),
     ):
         for name, cost in sorted(spent.items()):
             line = allowed.get(name)
@@ -122,7 +131,7 @@ def find_excess(costs: Costs, budgets: Costs) -> list[Excess]:
                     continue  # it makes next to nothing
                 said = f"{what} has no budget. Run make budgets and look at its line."
                 found.append(Excess(name, is_file, said))
-            elif cost.cpu_s > (limit := FACTOR * line.cpu_s + SPARE_S):
+            elif cost.cpu_s > (limit := dearer * factor * line.cpu_s + SPARE_S):
                 said = (
                     f"{what} took {cost.cpu_s:.1f} CPU s, at most {limit:.1f} are allowed "
                     f"({line.cpu_s:.1f} on record). Make it cheaper, or say why in the commit that "
@@ -130,3 +139,17 @@ def find_excess(costs: Costs, budgets: Costs) -> list[Excess]:
                 )
                 found.append(Excess(name, is_file, said))
     return found
+
+
+def find_dearer(costs: Costs, budgets: Costs) -> float:
+    """Return how many times dearer than its line half of the files were, at least 1.
+
+    The calibration line runs on one core and stays in its cache. Where two cores share what they
+    are made of, or neighbours take it, everything costs more than the line says: no file's fault.
+    """
+    ratios = [
+        cost.cpu_s / budgets.files[name].cpu_s
+        for name, cost in costs.files.items()
+        if name in budgets.files and budgets.files[name].cpu_s >= TELLING_S
+    ]
+    return max(1.0, statistics.median(ratios)) if ratios else 1.0

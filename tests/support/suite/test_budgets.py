@@ -8,6 +8,7 @@ from tests.support.suite.budgets import (
     Cost,
     Costs,
     blend,
+    find_dearer,
     find_excess,
     read_budgets,
     sum_up,
@@ -34,6 +35,26 @@ def test_one_and_a_half_times_a_line_and_two_seconds_are_allowed(
 ) -> None:
     excess = find_excess(costs(test_a=spent), costs(test_a=allowed))
     assert bool(excess) is found
+
+
+@pytest.mark.parametrize(("spent", "found"), [(32.0, False), (32.1, True)])  # 3 x 10 + 2
+def test_a_session_fixture_which_is_made_once_has_more_room(spent: float, found: bool) -> None:
+    excess = find_excess(Costs({}, {"demo": Cost(spent)}), Costs({}, {"demo": Cost(10.0)}))
+    assert bool(excess) is found
+
+
+def test_what_makes_every_file_dearer_is_the_machine_and_one_that_stands_out_is_found() -> None:
+    lines = costs(a=10.0, b=20.0, c=30.0, trifle=0.1)
+    spent = costs(a=20.0, b=40.0, c=60.0, trifle=0.9)
+    assert find_dearer(spent, lines) == 2.0
+    assert find_excess(spent, lines, 2.0) == []
+    more = costs(a=20.0, b=40.0, c=92.1)  # more than 2 x 1.5 x 30 + 2
+    assert [one.name for one in find_excess(more, lines, 2.0)] == ["c.py"]
+
+
+def test_a_run_that_is_cheaper_than_the_record_allows_nobody_less() -> None:
+    assert find_dearer(costs(a=5.0, b=6.0), costs(a=10.0, b=12.0)) == 1.0
+    assert find_dearer(costs(new=5.0), costs()) == 1.0
 
 
 def test_a_file_or_session_fixture_without_a_line_is_found() -> None:
