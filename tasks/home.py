@@ -72,7 +72,7 @@ class Home:
             raise SettingsError(
                 "PILOTLINE_LAB",
                 f"not set, and no lab above this folder or at {str(self.lab)!r}",
-                "Run inside the project, or set it to the project's lab.",
+                "Run inside the project, set it to the project's lab, or try 'pilotline demo'.",
             )
 
     def open_registry(self) -> Registry:
@@ -114,7 +114,7 @@ def find_home(environment: Mapping[str, str], folder: Path) -> Home:
         raise SettingsError(
             "PILOTLINE_HOME",
             f"not set, and no folder 'lab' in {str(folder)!r} or above",
-            "Run inside the project, or set PILOTLINE_HOME.",
+            "Run inside the project, set PILOTLINE_HOME, or try 'pilotline demo'.",
         )
     if named:
         root = Path(named).expanduser().absolute()

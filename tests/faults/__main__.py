@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.faults.planted import FOLDER, Fault, load_faults
 from tests.support.servers.once import SHARED
-from tests.support.suite.planted import FOLDER, Fault, load_faults
 from tests.support.waiting import CALIBRATION, slowness
 
 SURVIVORS = FOLDER / "survivors.txt"
@@ -129,7 +129,7 @@ def _run_sound(faults: Sequence[Fault], logs: Path, at_once: int) -> list[Attemp
 
 
 def _of_fault(fault: Fault) -> list[str]:
-    planted = ["-p", "tests.support.suite.planted", "--planted", fault.name]
+    planted = ["-p", "tests.faults.planted", "--planted", fault.name]
     return [*PYTEST, *ONE_DATABASE, *planted, *fault.tests]
 
 

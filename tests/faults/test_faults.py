@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.__main__ import SURVIVORS, compare, read_survivors
+from tests.faults.planted import FOLDER, Fault, load_faults
 from tests.support.places import ROOT
-from tests.support.suite.planted import FOLDER, Fault, load_faults
 
 FAULTS = load_faults()
 MOST_SURVIVORS = 0  # lowered as the list shrinks, never raised

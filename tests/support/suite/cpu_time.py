@@ -23,6 +23,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 _started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 _counted_elsewhere: set[int] = set()
+_left_out_s: list[float] = []
 
 
 def adopt_orphans() -> None:
@@ -47,13 +48,19 @@ def leave_out(pid: int) -> None:
     _counted_elsewhere.add(pid)
 
 
+def record_once(name: str, cpu_s: float) -> None:
+    """Note seconds below this process as those of what is made once, and of no test."""
+    _left_out_s.append(cpu_s)
+    record({"kind": "session", "name": name, "cpu_s": cpu_s})
+
+
 def tree_cpu_s() -> float:
     """Return the CPU seconds of this process, of all it waited for, and of all below it now."""
     total = 0.0
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         used = resource.getrusage(who)
         total += used.ru_utime + used.ru_stime
-    return total + sum(_look_at(pid).cpu_s for pid in descendants())
+    return total + sum(_look_at(pid).cpu_s for pid in descendants()) - sum(_left_out_s)
 
 
 def descendants() -> Iterator[int]:

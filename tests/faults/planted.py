@@ -1,6 +1,6 @@
 """One planted fault: a module is imported, and read, with a few words of its source replaced.
 
-A pytest plugin: ``-p tests.support.suite.planted --planted NAME`` runs tests against that fault.
+A pytest plugin: ``-p tests.faults.planted --planted NAME`` runs tests against that fault.
 The checkout is never changed, so that several can be tried at once.
 """
 

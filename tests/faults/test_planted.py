@@ -11,8 +11,8 @@ import pytest
 
 from pilotline.registry import form
 from pilotline.registry.form import names
+from tests.faults.planted import Fault, NotPlantedError, load_faults, plant
 from tests.support.places import ROOT
-from tests.support.suite.planted import Fault, NotPlantedError, load_faults, plant
 
 FAULT = Fault(
     name="everybody is one person",
@@ -104,7 +104,7 @@ def test_a_name_that_is_on_the_list_twice_is_refused(tmp_path: Path) -> None:
 def test_only_tests_that_met_the_fault_count(
     name: str, node: str, code: pytest.ExitCode, said: str
 ) -> None:
-    plugin = ["-p", "tests.support.suite.planted", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    plugin = ["-p", "tests.faults.planted", "-p", "no:xdist", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", "-q", *plugin, "--planted", name, node]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
