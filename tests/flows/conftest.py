@@ -28,6 +28,7 @@ from tests.support.commands import (
     Ran,
     environment_of,
     processes_of,
+    run_flow,
     run_here,
     run_process,
 )
@@ -205,11 +206,11 @@ def fortnight(demo: Demo, server: str, shared: Path) -> Fortnight:
     def make(folder: Path) -> None:
         home = copy_home(demo.home, folder / "home")
         more = (*days[:-1], "2013-03-01")
-        ingested = run_process(home, "ingest", "flights", *more, settings=named)
+        ingested = run_flow(home, "ingest", "flights", *more, settings=named)
         assert ingested.status == 0, ingested.err
         calm = copy_home(home, folder / "calm")
         words = ("backfill", MODEL, *days, "--using", "champion")
-        scored = run_process(calm, *words, settings=named)
+        scored = run_flow(calm, *words, settings=named)
         assert scored.status == 0, scored.err
         since = f"flight_date >= date '{days[1]}' and flight_date < date '2013-03-01'"
         found = predictions_of(calm, since)
@@ -345,7 +346,7 @@ def pilotline(home: Path, server: str) -> Run:
     """Return a function that runs a command in this file's copy, at the running server."""
 
     def run(*words: str, **settings: str) -> Ran:
-        return run_process(home, *words, settings={"PREFECT_API_URL": server} | settings)
+        return run_flow(home, *words, settings={"PREFECT_API_URL": server} | settings)
 
     return run
 

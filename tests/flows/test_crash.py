@@ -14,7 +14,7 @@ from tests.flows.conftest import (
     query_sqlite,
     query_table,
 )
-from tests.support.commands import Ran, processes_of, run_process, start_process
+from tests.support.commands import Ran, processes_of, run_flow, run_process, start_process
 from tests.support.waiting import wait_until
 
 MODEL = "flight-delay"
@@ -57,7 +57,7 @@ def test_killed_while_scoring_a_night_and_run_again(
     assert gone, processes_of(home)
     assert commits_of(home) == before  # readers saw nothing of it
 
-    again = run_process(home, *words, "--json", settings={"PREFECT_API_URL": server})
+    again = run_flow(home, *words, "--json", settings={"PREFECT_API_URL": server})
     assert (again.status, again.json["state"]) == (0, "succeeded"), again.err
     night = fortnight.of(NIGHT, NIGHT)
     assert len(night) == 954  # as many as the source has; none is broken
@@ -111,7 +111,7 @@ def test_killed_while_ingesting_and_run_again(demo: Demo, tmp_path: Path, server
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
 
-    again = run_process(home, *words, "--json", settings=settings)
+    again = run_flow(home, *words, "--json", settings=settings)
     assert again.status == 0, again.err
     source = query_sqlite(
         home / "online.db",

@@ -1,8 +1,6 @@
 """Nights: what is owed is scored once each, oldest first; what has no data yet waits."""
 
-import json
 import shutil
-import subprocess
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,10 +11,9 @@ import pytest
 from pilotline.tasks.home import find_home
 from pilotline.tasks.schedule.standing import list_scheduled
 from tests.flows.conftest import copy_home, query_sqlite
-from tests.support.commands import run_here, run_process
-from tests.support.flows.factory import MODEL, PYTHON, RUN, Owing, move_flights, worker_environment
+from tests.support.commands import run_flow, run_here, run_process, run_python
+from tests.support.flows.factory import MODEL, RUN, Owing, move_flights
 from tests.support.places import ROOT
-from tests.support.waiting import stretched
 
 RUN_LIMIT_S = 60
 
@@ -57,17 +54,11 @@ def run_night(nights: Nights, server: str, lab: Path = ROOT / "lab") -> Ended:
     """Run the flow as a worker does."""
 
     def run() -> Any:
-        done = subprocess.run(
-            [PYTHON, "-c", RUN.format("night"), MODEL],
-            env=worker_environment(nights.home, server) | {"PILOTLINE_LAB": str(lab)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=stretched(RUN_LIMIT_S),
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        words = ("-c", RUN.format("night"), MODEL)
+        settings = {"PREFECT_API_URL": server, "PILOTLINE_LAB": str(lab)}
+        done = run_python(nights.home, *words, settings=settings, limit_s=RUN_LIMIT_S)
+        assert done.status == 0, done.err
+        return done.json
 
     state, owed = nights.owing.around(run)
     return Ended(state, tuple(owed), runs_of(nights.home))
@@ -106,7 +97,7 @@ def done(
     """Return how the run after that ended: all data is there, and the lab is empty by then."""
     move_flights(nights.home, "later", nights.missing)
     words = ("ingest", "flights", "--date", nights.missing)
-    ran = run_process(nights.home, *words, settings={"PREFECT_API_URL": server})
+    ran = run_flow(nights.home, *words, settings={"PREFECT_API_URL": server})
     assert ran.status == 0, ran.err
     return run_night(nights, server, tmp_path_factory.mktemp("lab"))
 

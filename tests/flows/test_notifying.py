@@ -1,7 +1,5 @@
 """People are told: what failed, why and what to try; what waits for them, and once more later."""
 
-import json
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +8,11 @@ from typing import Any
 import pytest
 
 from pilotline.flows.server.choice import FOR_PREFECT
+from tests.support.commands import run_python
 from tests.support.flows.approvals import REVIEWER, Desk
-from tests.support.flows.factory import CHALLENGER, MODEL, PYTHON, worker_environment
+from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.flows.listener import Listener
-from tests.support.places import ROOT
-from tests.support.waiting import stretched, wait_until
+from tests.support.waiting import wait_until
 
 TAG = "pilotline-reminder"
 CANARY = "canary-of-the-hook"
@@ -51,18 +49,12 @@ def desk(record: Path, server: str, listener: Listener) -> Desk:
 def run_flow(desk: Desk, name: str, *words: str, address: str = "") -> Any:
     """Run a flow as a worker does; return the type of the state it ends in, and its run."""
     told = {"PILOTLINE_NOTIFY": address or desk.more["PILOTLINE_NOTIFY"]}
-    done = subprocess.run(
-        [PYTHON, "-c", SAYING_ITS_RUN.format(name), *words],
-        env=worker_environment(desk.home, desk.url) | FOR_PREFECT | told,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=stretched(RUN_LIMIT_S),
-    )
-    assert done.returncode == 0, done.stderr
-    desk.printed.append(done.stderr)
-    return json.loads(done.stdout)
+    settings = {"PREFECT_API_URL": desk.url, **FOR_PREFECT, **told}
+    code = SAYING_ITS_RUN.format(name)
+    done = run_python(desk.home, "-c", code, *words, settings=settings, limit_s=RUN_LIMIT_S)
+    assert done.status == 0, done.err
+    desk.printed.append(done.err)
+    return done.json
 
 
 def reminders(desk: Desk, run: str) -> list[Any]:

@@ -3,7 +3,6 @@
 A real server with its automations and a real worker.
 """
 
-import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +13,11 @@ from typing import Any
 import pytest
 
 from tests.flows.conftest import Demo, copy_home, query_sqlite
-from tests.support.commands import run_here
-from tests.support.flows.factory import CHALLENGER, MODEL, PYTHON, worker_environment
+from tests.support.commands import run_here, run_python
+from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.flows.listener import Listener
 from tests.support.flows.running import Factory, running, runs, wait_for, wait_for_end, wait_to_hear
-from tests.support.places import ROOT
 from tests.support.servers.ports import next_port
-from tests.support.waiting import stretched
 
 # Weeks that drift as those before them did, the last of which a retraining answered: the cooldown
 # of 14 days is over on the first of these days, and begins again there.
@@ -56,14 +53,9 @@ def factory(
 ) -> Iterator[Factory]:
     """Return a running factory in which weeks that drift are scored, and nobody looked yet."""
     home = copy_home(demo.home, tmp_path_factory.mktemp("chain") / "home")
-    environment = worker_environment(home, server)
-    subprocess.run(
-        [PYTHON, "-c", SUMMER],
-        env=environment,
-        cwd=ROOT,
-        check=True,
-        timeout=stretched(SUMMER_LIMIT_S),
-    )
+    named = {"PREFECT_API_URL": server}
+    ran = run_python(home, "-c", SUMMER, settings=named, limit_s=SUMMER_LIMIT_S)
+    assert ran.status == 0, ran.err
     settings = {"PILOTLINE_NOTIFY": f"json://127.0.0.1:{listener.port}"}
     with running(home, next_port(shared), settings, tables=prefect_tables) as factory:
         yield factory

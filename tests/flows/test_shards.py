@@ -14,7 +14,7 @@ import pytest
 from pilotline.tasks.lake import tables as lake
 from pilotline.tasks.score.shards.buckets import bucket_of
 from tests.flows.conftest import Demo, approve_challenger, predictions_of
-from tests.support.commands import processes_of, run_here, run_process, start_process
+from tests.support.commands import processes_of, run_flow, run_here, start_process
 from tests.support.flows.field import (
     DAY,
     END_LIMIT_S,
@@ -156,7 +156,7 @@ def test_two_versions_share_a_day_by_the_hash_of_the_key(
         assert [said["gate"] for said in traced.json["version"]["approvals"]] == [
             *("review", "go-live")
         ]
-    again = run_process(
+    again = run_flow(
         home, "replay", ran.json["run_id"], "--json", settings={"PREFECT_API_URL": server}
     )
     assert (again.status, again.json["equal"]) == (0, True), again.err

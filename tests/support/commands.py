@@ -2,7 +2,8 @@
 
 A reading command costs 1.2 to 1.5 CPU seconds as a process and a few hundredths here. Commands that
 run a flow, and what only a process shows (exit codes, bytes, signals, what is imported), are
-processes.
+processes. Those that run a flow at a server begin as forks of a process with its imports done
+(warm.py).
 """
 
 import json
@@ -21,13 +22,16 @@ from click.testing import CliRunner
 from tests.support.places import ROOT
 from tests.support.suite.leaks import check_nothing_leaks
 from tests.support.waiting import stretched
+from tests.support.warm import run_warm
 
 COMMAND = Path(sys.executable).with_name("pilotline")
 COMMAND_LIMIT_S = 60
 NOTHING: Mapping[str, str] = {}
 # Read when a process starts, or changed for good by a command: these want a process. Where a
 # Prefect server is, commands that ask it without Prefect read each time.
-PROCESS_ONLY = re.compile(r"TZ|PILOTLINE_LOG|PREFECT_(?!API_URL$)")
+PROCESS_ONLY = re.compile(
+    r"TZ|LANG|LC_|NO_COLOR|FORCE_COLOR|COLUMNS|PYTHON|PILOTLINE_LOG|PREFECT_(?!API_URL$)"
+)
 
 WITH_A_FLOW = (
     *("demo", "doctor", "up", "ingest", "train", "release", "verify", "score", "backfill"),
@@ -76,10 +80,57 @@ def run_process(
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def run_flow(
+    home: Path,
+    *words: str,
+    settings: Mapping[str, str] = NOTHING,
+    limit_s: float = COMMAND_LIMIT_S,
+) -> Ran:
+    """Run a command that runs a flow in a process of its own, which begins with its imports done.
+
+    Where it would start a Prefect server, or settings differ that are read when it starts, it
+    begins from nothing.
+    """
+    if "PREFECT_API_URL" not in settings or any(map(PROCESS_ONLY.match, settings)):
+        return run_process(home, *words, settings=settings, limit_s=limit_s)
+    done = run_warm([COMMAND.name, *words], environment_of(home, settings), stretched(limit_s))
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def run_python(
+    home: Path, *arguments: str, settings: Mapping[str, str], limit_s: float = COMMAND_LIMIT_S
+) -> Ran:
+    """Run ``python ARGUMENTS`` as a worker does, beginning as ``run_flow`` begins.
+
+    Args:
+        home: whose process it is.
+        arguments: -c and code, or -m and a module, and the words after it.
+        settings: beside those of a user of the home; a worker's PREFECT_HOME is always its home's.
+        limit_s: in seconds of a quiet quick machine.
+    """
+    names = {**settings, "PREFECT_HOME": str(home / "prefect")}
+    environment, limit_s = environment_of(home, names), stretched(limit_s)
+    if any(map(PROCESS_ONLY.match, settings)):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env=environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+        )
+    else:
+        done = run_warm(arguments, environment, limit_s)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
 def run_command(home: Path, *words: str, settings: Mapping[str, str] = NOTHING) -> Ran:
     """Run ``pilotline`` with ``words`` in this process where that can be, else in its own."""
-    flow = words[0] in WITH_A_FLOW and "--plan" not in words
-    alone = flow or any(map(PROCESS_ONLY.match, settings))
+    if words[0] in WITH_A_FLOW and "--plan" not in words:
+        return run_flow(home, *words, settings=settings)
+    alone = any(map(PROCESS_ONLY.match, settings))
     return (run_process if alone else run_here)(home, *words, settings=settings)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import Demo, Run, contents_of, copy_home, predictions_of, query_sqlite
-from tests.support.commands import Ran, run_here, run_process
+from tests.support.commands import Ran, run_flow, run_here, run_process
 from tests.support.flows.refusals import check_refusal
 from tests.support.places import ROOT
 
@@ -105,7 +105,7 @@ def test_a_predict_that_misbehaves_commits_nothing(
     settings = {"PILOTLINE_LAB": str(lab), "PREFECT_API_URL": server}
 
     def run(*words: str) -> Ran:
-        return run_process(home, *words, settings=settings)
+        return run_flow(home, *words, settings=settings)
 
     trained = run("train", MODEL, "--until", "2013-01-31", "--json")
     assert trained.status == 0, trained.err

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import query_table
-from tests.support.commands import Ran, run_here, run_process
+from tests.support.commands import Ran, run_flow, run_here
 from tests.support.old_home import MODEL, NIGHT, OldHome, read_printed, unpack
 
 REPLAYED = "20240311-fe6f6e9c1a37"
@@ -23,7 +23,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> OldHome:
 def run(old: OldHome, server: str, *words: str) -> Ran:
     """Run a flow's command in the home."""
     settings = {**old.settings, "PREFECT_API_URL": server}
-    return run_process(old.home, *words, "--json", settings=settings)
+    return run_flow(old.home, *words, "--json", settings=settings)
 
 
 def test_a_day_more_gives_the_predictions_that_it_gave_then(old: OldHome, server: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.flows.conftest import Demo, Run, contents_of, copy_home, query_table
-from tests.support.commands import Ran, processes_of, run_here, run_process
+from tests.support.commands import Ran, processes_of, run_flow, run_here, run_process
 from tests.support.waiting import wait_until
 
 DAY = "2013-02-01"
@@ -58,7 +58,7 @@ def test_a_challenger_becomes_champion_by_two_people_and_no_other_way(
 
     def release(*more: str) -> Ran:
         words = ("release", "flight-delay", "1.0.1", *more)
-        return run_process(home, *words, settings={"PREFECT_API_URL": server})
+        return run_flow(home, *words, settings={"PREFECT_API_URL": server})
 
     def run(*words: str) -> Ran:
         return run_here(home, *words)
@@ -119,7 +119,7 @@ def test_a_rejection_ends_a_release(demo: Demo, tmp_path: Path, server: str) -> 
     settings = {"PREFECT_API_URL": server}
     rejected = run_here(home, *decide("reject", "review", REVIEWER))
     assert rejected.status == 0
-    ended = run_process(home, "release", "flight-delay", "1.0.1", settings=settings)
+    ended = run_flow(home, "release", "flight-delay", "1.0.1", settings=settings)
     assert ended.status == 1
     assert f"rejected at review by {REVIEWER}: better in July" in ended.out
     late = run_here(home, *decide("approve", "review", REVIEWER))

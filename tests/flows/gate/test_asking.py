@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import query_sqlite
-from tests.support.commands import Ran, run_process
+from tests.support.commands import Ran, run_flow, run_process
 from tests.support.flows.approvals import AUTHOR, OPERATOR, REVIEWER, Desk
 from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.waiting import wait_until
@@ -244,7 +244,7 @@ def test_of_two_approvers_at_the_same_second_one_counts_and_the_other_is_told(de
 
     def approve(person: str) -> Ran:
         words = ("approve", MODEL, CHALLENGER, "--gate", "review", "--by", person)
-        return run_process(desk.home, *words, "--comment", "seen", settings=desk.settings)
+        return run_flow(desk.home, *words, "--comment", "seen", settings=desk.settings)
 
     with ThreadPoolExecutor() as pool:
         ran = list(pool.map(approve, people))

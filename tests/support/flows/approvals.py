@@ -1,7 +1,6 @@
 """Deciding about releases in tests: a deployment, its runs, answers to their forms, phones."""
 
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,8 @@ from typing import Any
 import pyotp
 
 from pilotline.flows.server.api import PrefectApi
-from tests.support.commands import Ran, environment_of, run_command
-from tests.support.flows.factory import CHALLENGER, MODEL, PEOPLE, PYTHON
-from tests.support.places import ROOT
-from tests.support.waiting import stretched
+from tests.support.commands import Ran, run_command, run_python
+from tests.support.flows.factory import CHALLENGER, MODEL, PEOPLE
 
 RUN_LIMIT_S = 90
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # any 32 bytes
@@ -100,20 +97,11 @@ class Desk:
 
     def execute(self, run: str) -> Any:
         """Execute a run in a process of its own, as a worker does; return its state."""
-        names = self.settings | {"PREFECT_HOME": str(self.home / "prefect")}
-        done = subprocess.run(
-            [PYTHON, "-m", "prefect.engine", run],
-            env=environment_of(self.home, names),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=stretched(RUN_LIMIT_S),
-            check=False,
-        )
-        self.printed.append(done.stdout + done.stderr)
+        words = ("-m", "prefect.engine", run)
+        done = run_python(self.home, *words, settings=self.settings, limit_s=RUN_LIMIT_S)
+        self.printed.append(done.out + done.err)
         found = self.state(run)
-        assert found["name"] != "Failed", (found, done.stderr)
+        assert found["name"] != "Failed", (found, done.err)
         return found
 
     def deploy(self, name: str) -> str:

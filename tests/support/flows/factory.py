@@ -12,8 +12,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from pilotline.tasks.example.shift import shift_flights
-from tests.support.commands import environment_of, run_here, run_process
-from tests.support.places import ROOT
+from tests.support.commands import run_flow, run_here
 
 MODEL = "flight-delay"
 CHALLENGER = "1.0.1"  # what the demo leaves waiting at review
@@ -67,7 +66,7 @@ def make_owing(folder: Path, home: Path, server: str) -> None:
         ran = run_here(home, "approve", MODEL, CHALLENGER, *words)
         assert ran.status == 0, ran.err
         moment = ("--effective-from", since.isoformat())
-        ran = run_process(home, "release", MODEL, CHALLENGER, *moment, settings=named)
+        ran = run_flow(home, "release", MODEL, CHALLENGER, *moment, settings=named)
         assert ran.status == 0, ran.err
     (folder / "since").write_text(json.dumps(since.isoformat()), "utf-8")
 
@@ -85,9 +84,3 @@ def move_flights(home: Path, day: str, to: str) -> None:
     with closing(sqlite3.connect(home / "online.db")) as database:
         database.execute("update flights set flight_date = ? where flight_date = ?", (to, day))
         database.commit()
-
-
-def worker_environment(home: Path, server: str) -> dict[str, str]:
-    """Return the environment in which a worker runs flows of ``home``."""
-    names = {"PREFECT_API_URL": server, "PREFECT_HOME": str(home / "prefect")}
-    return environment_of(home, names) | {"PYTHONPATH": str(ROOT)}

@@ -17,7 +17,7 @@ from pilotline.tasks.lake import tables as lake
 from pilotline.tasks.lake.digests import partition_digest
 from pilotline.tasks.lake.partition_files import find_files
 from tests.flows.conftest import Demo, predictions_of, query_sqlite
-from tests.support.commands import NOTHING, Ran, processes_of, run_process
+from tests.support.commands import NOTHING, Ran, processes_of, run_flow
 from tests.support.servers.once import made_once
 from tests.support.waiting import wait_until
 
@@ -123,7 +123,7 @@ WORDS = ("score", MODEL, "--date", DAY.isoformat(), "--json")
 
 def score(home: Path, server: str, settings: Mapping[str, str] = NOTHING) -> Ran:
     """Score the day."""
-    return run_process(home, *WORDS, settings={"PREFECT_API_URL": server, **settings})
+    return run_flow(home, *WORDS, settings={"PREFECT_API_URL": server, **settings})
 
 
 def make_ready(field: Field, target: Path, rules: Mapping[str, str]) -> Path:

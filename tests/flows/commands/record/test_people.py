@@ -16,7 +16,7 @@ import pyotp
 import pytest
 
 from tests.flows.conftest import Demo, approve_challenger, copy_home, copy_record, query_sqlite
-from tests.support.commands import Ran, run_command, run_here, run_process
+from tests.support.commands import Ran, run_command, run_flow, run_here
 from tests.support.flows.listener import Listener
 
 MODEL = "flight-delay"
@@ -251,7 +251,7 @@ def test_going_back_and_revoking_need_a_code_where_the_factory_asks_for_one(
 ) -> None:
     home = copy_home(demo.home, tmp_path / "whole")
     promote_by_name(home, server)
-    released = run_process(home, "release", MODEL, "1.0.0", settings={"PREFECT_API_URL": server})
+    released = run_flow(home, "release", MODEL, "1.0.0", settings={"PREFECT_API_URL": server})
     assert f"before: pilotline rollback {MODEL} --reason TEXT goes back" in released.out
     what_to_score_again_is_named(copy_record(home, tmp_path / "record"))
     office = Office(home)
@@ -294,7 +294,7 @@ def what_to_score_again_is_named(home: Path) -> None:
 def promote_by_name(home: Path, server: str) -> None:
     """Take the challenger to champion while the policy asks for names only."""
     approve_challenger(home)
-    promoted = run_process(home, "release", MODEL, "1.0.1", settings={"PREFECT_API_URL": server})
+    promoted = run_flow(home, "release", MODEL, "1.0.1", settings={"PREFECT_API_URL": server})
     assert "now champion" in promoted.out, promoted.err
 
 

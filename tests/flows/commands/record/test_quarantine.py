@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.flows.conftest import Demo, Run, copy_home
-from tests.support.commands import run_here, run_process
+from tests.support.commands import run_flow, run_here, run_process
 from tests.support.waiting import wait_until
 
 # The demo breaks rows of these days and scores the second.
@@ -64,7 +64,7 @@ def test_new_days_go_on_where_the_last_ingest_ended(
     words = ("ingest", "flights", "--new", "--end", "2013-07-23", "--json")
 
     def days() -> list[str]:
-        ran = run_process(home, *words, settings={"PREFECT_API_URL": server})
+        ran = run_flow(home, *words, settings={"PREFECT_API_URL": server})
         return [day["date"] for day in ran.json]
 
     assert days() == ["2013-07-22", "2013-07-23"]
