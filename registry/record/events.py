@@ -90,7 +90,7 @@ def append_event(
     Args:
         session: a writing session; its lock makes the number consecutive.
         model_id: whose chain; None for the factory's.
-        kind: one word of what happened, such as ``promoted``.
+        kind: what happened, a few words in small letters, such as ``rolled back``.
         body: JSON facts; amounts that are not exact integers as text or floats.
         effective_from: business time, by default the wall clock.
     """
