@@ -60,13 +60,14 @@ test-all: $(DEV)  ## run every test there is, older packages, every Python, plan
 test-pythons: $(DEV)  ## run the quick tests on every Python from 3.11 to 3.14 that uv finds
 	@$(BIN)/python -m tests.support.suite.pythons
 
-budgets: $(DEV)  ## run what .ci/run runs, and write down what each file may cost from now on
+budgets: $(DEV)  ## run make test TIER=ci, and write down what each file may cost from now on
 	@$(BIN)/python -m tests.support.suite.run ci --write-budgets
 
 # moto serves the same tests in make test; this is a server that people run in earnest.
 S3_TESTS ?= tests/registry tests/tasks/test_s3_folder.py tests/tasks/sources/test_s3.py \
     tests/tasks/sources/test_sources_conform.py \
-    tests/flows/test_shared_home.py tests/flows/test_shared_home_flows.py -k "s3 or demo_ends or \
+    tests/flows/shared_home/test_shared_home.py \
+    tests/flows/shared_home/test_shared_home_flows.py -k "s3 or demo_ends or \
     lies_in_the_home or in_parts or lake_in_a_folder or replayed_equal or doctor"
 test-s3: $(DEV)  ## run the tests that use S3 on a real Ceph object gateway
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && tests/radosgw.sh "$$folder" \

@@ -237,9 +237,9 @@ def record(demo: Demo, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_demo(demo: Demo, postgresql: Kept, s3_address: S3Address) -> Path:
+def shared_demo(demo: Demo, server: str, postgresql: Kept, s3_address: S3Address) -> Path:
     """Return the folder of one demo run on PostgreSQL and S3, which is only copied."""
-    return run_shared_demo(postgresql, s3_address, demo.home, DEMO_LIMIT_S)
+    return run_shared_demo(postgresql, s3_address, server, demo.home, DEMO_LIMIT_S)
 
 
 @pytest.fixture(scope="module")

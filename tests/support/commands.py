@@ -30,7 +30,7 @@ NOTHING: Mapping[str, str] = {}
 # Read when a process starts, or changed for good by a command: these want a process. Where a
 # Prefect server is, commands that ask it without Prefect read each time.
 PROCESS_ONLY = re.compile(
-    r"TZ|LANG|LC_|NO_COLOR|FORCE_COLOR|COLUMNS|PYTHON|PILOTLINE_LOG|PREFECT_(?!API_URL$)"
+    r"TZ|LANG|LC_|NO_COLOR|FORCE_COLOR|COLUMNS|PYTHON|DASK_|PILOTLINE_LOG|PREFECT_(?!API_URL$)"
 )
 
 WITH_A_FLOW = (
@@ -151,7 +151,11 @@ def start_process(
 
 
 def processes_of(home: Path) -> dict[int, str]:
-    """Return the running processes that name ``home``, with their command lines."""
+    """Return the running processes that name ``home``, with their command lines.
+
+    Not those of ``run_flow`` itself, which has ended when it returns: forks keep what they came
+    from. What they start is found.
+    """
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -3,8 +3,9 @@
 A process that runs a flow imports Prefect, Great Expectations and what they need for two to five
 CPU seconds before it does anything. Here one process of each worker has done that; whoever wants
 ``python ARGUMENTS`` run gets a fork of it, with an environment, a session and standard streams of
-its own. Only what a process is as it starts is not tried so: its exit code, signals, output in
-bytes and what it imports are tried with processes that start from nothing.
+its own. What a process is as it starts is not tried so: its exit code, signals, output in bytes,
+what it imports and the seed of its hashes are tried with processes that start from nothing. In
+/proc a fork shows the command line and environment of the process that it came from.
 """
 
 import atexit
@@ -21,18 +22,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from tempfile import TemporaryFile
 from typing import Any
 
 from tests.support.places import ROOT
-from tests.support.suite.cpu_time import record_once
+from tests.support.suite.cpu_time import leave_out_s
 
 MODULES = (
     *("pilotline.flows.lifecycle", "pilotline.flows.night", "pilotline.flows.replay"),
     *("pilotline.flows.commands.main", "great_expectations", "scipy.stats", "alembic.command"),
     *("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet", "psycopg"),
 )
+OURS = ("PILOTLINE_", "PREFECT_")  # variables that a fork is to be told, not to inherit
 FDS = 3  # standard output, standard error, and where the end is told
 MOST_BYTES, MOST_WORD = 2**20, 64
 ANY = -1
@@ -54,11 +55,14 @@ def run_warm(
     with TemporaryFile() as out, TemporaryFile() as err:
         pid, told = _parent().begin(arguments, env, out.fileno(), err.fileno())
         with os.fdopen(told, "rb") as ending:
-            if not select.select([ending], [], [], limit_s)[0]:
+            try:
+                if not select.select([ending], [], [], limit_s)[0]:
+                    raise subprocess.TimeoutExpired(list(arguments), limit_s)
+                status = int(ending.read())
+            except BaseException:  # Ctrl-C too, which does not reach a session of its own
                 with suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(list(arguments), limit_s)
-            status = int(ending.read())
+                raise
         said = []
         for stream in (out, err):
             stream.seek(0)
@@ -75,9 +79,18 @@ class _Parent:
         with theirs:
             command = [sys.executable, "-m", __spec__.name, str(theirs.fileno())]
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                command,
+                cwd=ROOT,
+                env={k: v for k, v in os.environ.items() if not k.startswith(OURS)},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
             )
-        record_once("warm", float(self._socket.recv(MOST_WORD)))
+        leave_out_s(float(self._hear()))  # its imports are no one test's
+
+    @property
+    def lives(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
 
     def begin(
         self, arguments: Sequence[str], env: Mapping[str, str], out: int, err: int
@@ -88,15 +101,31 @@ class _Parent:
         try:
             with self._lock:  # a test may run two at once
                 socket.send_fds(self._socket, [json.dumps(wish).encode()], [out, err, telling])
-                pid = int(self._socket.recv(MOST_WORD))
+                pid = int(self._hear())
+        except BaseException:
+            os.close(told)
+            raise
         finally:
             os.close(telling)
         return pid, told
 
+    def _hear(self) -> str:
+        said = self._socket.recv(MOST_WORD).decode()
+        if not said:
+            status = self._process.wait()
+            raise RuntimeError(f"the process that has everything imported ended with {status}")
+        return said
 
-@cache
+
+_making = threading.Lock()
+_made: list[_Parent] = []
+
+
 def _parent() -> _Parent:
-    return _Parent()
+    with _making:
+        if not _made or not _made[-1].lives:
+            _made.append(_Parent())
+        return _made[-1]
 
 
 def _serve(number: int) -> None:
@@ -146,6 +175,7 @@ def _become(wish: dict[str, Any], out: int, err: int) -> None:
     """Be ``python ARGUMENTS`` from here on; does not return."""
     code = 70
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         os.dup2(out, 1)
         os.dup2(err, 2)

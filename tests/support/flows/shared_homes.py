@@ -12,7 +12,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from tests.support.commands import (
     Ran,
     processes_of,
     run_command,
-    run_process,
+    run_flow,
     start_process,
 )
 from tests.support.servers.once import Kept, made_once
@@ -38,6 +38,7 @@ PREPARED = ("cache", "prefect")
 ONLINE = "online.db"  # the example's source
 INTERRUPTED_AFTER = 3  # nights of the demo
 END_LIMIT_S = 30  # a server takes its time to stop
+ASK_S = 0.5
 PASSWORD = "Word:of/the PostgreSQL-tests"  # with what must be quoted in a URL
 ROLE = "factory"
 
@@ -80,27 +81,34 @@ class Shared:
         """Run a command; one that runs a flow at the Prefect server that is named."""
         return self._check(run_command(self.home, *words, settings=self.settings | dict(settings)))
 
-    def run_demo(self, limit_s: float) -> Ran:
-        """Run the demo, at a Prefect server of its own."""
-        ran = run_process(self.home, "demo", "--json", settings=self.settings, limit_s=limit_s)
-        return self._check(ran)
+    def run_demo(self, server: str, limit_s: float) -> Ran:
+        """Run the demo to its end, at a Prefect server that is there."""
+        settings = self.settings | {"PREFECT_API_URL": server}
+        return self._check(
+            run_flow(self.home, "demo", "--json", settings=settings, limit_s=limit_s)
+        )
 
     def interrupt_demo(self, limit_s: float) -> Interrupted:
-        """Run the demo until some nights are scored, then end it as Ctrl-C does."""
+        """Run the demo, at a server of its own, and end it as Ctrl-C does after some nights."""
         process = start_process(self.home, "demo", "--json", settings=self.settings)
         assert process.stderr is not None
         said: list[str] = []
-        listener = threading.Thread(target=said.extend, args=(process.stderr,))
+        listener = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
         listener.start()
 
         def scored() -> bool:
             log = f"lake/predictions/flight-delay/_delta_log/{INTERRUPTED_AFTER:020}.json"
-            return process.poll() is not None or log in self.list_objects()
+            return process.poll() is not None or self.has_object(log)
 
-        assert wait_until(scored, limit_s), said
-        os.killpg(process.pid, signal.SIGINT)
-        status = process.wait(stretched(END_LIMIT_S))
-        listener.join()
+        try:
+            assert wait_until(scored, limit_s, ASK_S), said
+            assert process.poll() is None, said
+            os.killpg(process.pid, signal.SIGINT)
+            status = process.wait(stretched(END_LIMIT_S))
+            listener.join(stretched(END_LIMIT_S))
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         wait_until(lambda: not processes_of(self.home), END_LIMIT_S)
         return Interrupted(status, said, list(processes_of(self.home).values()))
 
@@ -137,6 +145,11 @@ class Shared:
         keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
         return [key.removeprefix(asked["Prefix"]) for key in keys]
 
+    def has_object(self, name: str) -> bool:
+        """Tell whether it has that object."""
+        asked = {"Bucket": self.s3.bucket, "Prefix": f"{self.prefix}/{name}", "MaxKeys": 1}
+        return bool(self.client.list_objects_v2(**asked)["KeyCount"])
+
     def get_object(self, name: str) -> bytes:
         """Return one of its objects."""
         asked = {"Bucket": self.s3.bucket, "Key": f"{self.prefix}/{name}"}
@@ -172,12 +185,15 @@ class Shared:
             yield name, repr(self.query(f'select * from "{name}"')).encode()
 
 
-def run_shared_demo(postgresql: Kept, s3: S3Address, prepared: Path, limit_s: float) -> Path:
+def run_shared_demo(
+    postgresql: Kept, s3: S3Address, prefect: str, prepared: Path, limit_s: float
+) -> Path:
     """Return the folder of the one home in which the demo ran, for ``shared_copy``.
 
     Args:
         postgresql: the database server.
         s3: where its objects go.
+        prefect: the server at which the second go runs.
         prepared: a home of which is taken what any later command finds prepared.
         limit_s: for each of the two goes.
     """
@@ -187,7 +203,9 @@ def run_shared_demo(postgresql: Kept, s3: S3Address, prepared: Path, limit_s: fl
 
     def make(folder: Path) -> None:
         with _administering(server) as connection:
-            connection.execute(text(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"))
+            known = text("select 1 from pg_roles where rolname = :role")
+            if connection.scalar(known, {"role": ROLE}) is None:  # a server's, not a database's
+                connection.execute(text(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"))
             connection.execute(text(f"CREATE DATABASE {_database(name)} OWNER {ROLE}"))
         url = make_url(server).set(database=_database(name)).render_as_string(hide_password=False)
         original = Shared(folder / "home", s3, name, _own(server, url))
@@ -196,7 +214,7 @@ def run_shared_demo(postgresql: Kept, s3: S3Address, prepared: Path, limit_s: fl
         shutil.copy(prepared / ONLINE, original.home)
         with _own_account_only():
             interrupted = original.interrupt_demo(limit_s)
-            ran = original.run_demo(limit_s)
+            ran = original.run_demo(prefect, limit_s)
         assert ran.status == 0, ran.err
         said = {"progress": ran.err, "bucket": s3.bucket, "interrupted": asdict(interrupted)}
         (folder / "said.json").write_text(json.dumps(said), "utf-8")

@@ -11,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ RECORDS = "PILOTLINE_TEST_RECORDS"  # the file that every process of a run appen
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
+_starting = threading.Lock()  # what has just started is nobody's orphan
 _started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 _counted_elsewhere: set[int] = set()
 _left_out_s: list[float] = []
@@ -37,8 +39,9 @@ def watch_starts() -> None:
     start: Callable[..., None] = subprocess.Popen.__init__
 
     def noting(process: subprocess.Popen[bytes], *given: object, **named: object) -> None:
-        _started.add(process)
-        start(process, *given, **named)
+        with _starting:
+            start(process, *given, **named)
+            _started.add(process)
 
     type.__setattr__(subprocess.Popen, "__init__", noting)
 
@@ -48,10 +51,9 @@ def leave_out(pid: int) -> None:
     _counted_elsewhere.add(pid)
 
 
-def record_once(name: str, cpu_s: float) -> None:
-    """Note seconds below this process as those of what is made once, and of no test."""
+def leave_out_s(cpu_s: float) -> None:
+    """Leave seconds below this process out of its account: no test asked for them."""
     _left_out_s.append(cpu_s)
-    record({"kind": "session", "name": name, "cpu_s": cpu_s})
 
 
 def tree_cpu_s() -> float:
@@ -78,11 +80,12 @@ def descendants() -> Iterator[int]:
 
 def wait_for_orphans() -> None:
     """Wait for the dead that were handed to this process; nobody else would."""
-    own = {process.pid for process in _started if process.returncode is None}
-    for pid in _children(os.getpid()):
-        if pid not in own and _look_at(pid).state == "Z":
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+    with _starting:
+        own = {process.pid for process in _started if process.returncode is None}
+        for pid in _children(os.getpid()):
+            if pid not in own and _look_at(pid).state == "Z":
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def main(words: Sequence[str]) -> int:
                 statuses.append(_run_pass(tier, WAITING_WORKERS, "waits", own, environment))
         finally:
             _end_all()  # a server's keeper notes its own seconds as it ends
-        failed = max((status for status in statuses if status != NOTHING_RAN), default=NOTHING_RAN)
+        failed = join_statuses(statuses)
         facts, last = budgets.read_records(records), calibrate()
         slowness = (first.cpu_s + last.cpu_s) / 2
         _print_slowest(facts)
@@ -89,6 +89,12 @@ def main(words: Sequence[str]) -> int:
         flush=True,
     )
     return failed
+
+
+def join_statuses(statuses: Sequence[int]) -> int:
+    """Return the exit status of passes together: that of one that failed or was killed."""
+    ran = [status for status in statuses if status != NOTHING_RAN]
+    return next(filter(None, ran), 0 if ran else NOTHING_RAN)
 
 
 def calibrate() -> Calibration:
@@ -112,12 +118,15 @@ def _hold_to_budgets(
         records = folder / "again.jsonl"
         paths = [str(TESTS / name) for name in again]
         command = [sys.executable, "-m", "pytest", "-q", "--tier", Tier.CI, *paths]
-        subprocess.run(command, env=environment | {RECORDS: str(records)}, check=False)
+        done = subprocess.run(command, env=environment | {RECORDS: str(records)}, check=False)
         _end_all()
+        if done.returncode:
+            print("They failed when they were run once more.", flush=True)
+            return 1
         alone = budgets.sum_up(budgets.read_records(records), slowness)
         files = {name: cost for name, cost in alone.files.items() if name in again}
-        excess = [one for one in excess if one.name not in again]
-        excess += budgets.find_excess(budgets.Costs(files, {}), lines, dearer)
+        excess = [one for one in excess if one.name not in files]
+        excess += budgets.find_excess(budgets.Costs(files, {}), lines)  # nothing ran beside them
     for one in excess:
         print(one.said, flush=True)
     return int(bool(excess))
@@ -135,8 +144,9 @@ def _run_pass(
     process = subprocess.Popen(command, env=environment)
     try:
         return process.wait()
-    except BaseException:
-        process.send_signal(signal.SIGINT)
+    except BaseException as ended:
+        if not isinstance(ended, KeyboardInterrupt):  # which the terminal sends to both
+            process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(END_S)
         raise

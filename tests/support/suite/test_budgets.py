@@ -52,6 +52,10 @@ def test_what_makes_every_file_dearer_is_the_machine_and_one_that_stands_out_is_
     assert [one.name for one in find_excess(more, lines, 2.0)] == ["c.py"]
 
 
+def test_no_machine_explains_more_than_twice_the_record() -> None:
+    assert find_dearer(costs(a=50.0, b=60.0), costs(a=10.0, b=12.0)) == 2.0
+
+
 def test_a_run_that_is_cheaper_than_the_record_allows_nobody_less() -> None:
     assert find_dearer(costs(a=5.0, b=6.0), costs(a=10.0, b=12.0)) == 1.0
     assert find_dearer(costs(new=5.0), costs()) == 1.0

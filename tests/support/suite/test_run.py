@@ -1,4 +1,4 @@
-"""A run that somebody ends leaves no server behind."""
+"""A run: how its passes end together, and that one which somebody ends leaves no server behind."""
 
 import os
 import signal
@@ -6,10 +6,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.places import ROOT
+from tests.support.suite.run import join_statuses
 from tests.support.waiting import wait_until
 
 WORDS = ("ci", "tests/registry/store/test_store.py", "-k", "postgresql")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "together"),
+    [
+        ([0, 0], 0),
+        ([0, 1], 1),
+        ([1, 0], 1),
+        ([-9, 0], -9),  # of the memory's killer
+        ([0, -11], -11),
+        ([5, 0], 0),  # nothing of it waits
+        ([5, 5], 5),
+        ([5, 1], 1),
+    ],
+)
+def test_a_pass_that_failed_or_was_killed_fails_the_run(statuses: list[int], together: int) -> None:
+    assert join_statuses(statuses) == together
 
 
 def named_in(text: str) -> list[int]:
