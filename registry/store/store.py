@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -208,9 +209,9 @@ def _make_engine(url: str) -> Engine:
         return create_engine(_with_driver(parsed), pool_pre_ping=True)
     if parsed.get_backend_name() != "sqlite":
         raise ArgumentError("neither SQLite nor PostgreSQL")
-    if parsed.database and parsed.database != ":memory:":
+    if file := _database_file(parsed):
         try:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise StoreError(
                 show_url(url),
@@ -226,6 +227,14 @@ def _make_engine(url: str) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
 
     return engine
+
+
+def _database_file(url: URL) -> Path | None:
+    """Return the file of a SQLite address, which may be a URI (``file:PATH``); None in memory."""
+    name = url.database or ""
+    if name.startswith("file:") and "uri" in url.query:
+        name = "" if url.query.get("mode") == "memory" else unquote(urlsplit(name).path)
+    return None if name in ("", ":memory:") else Path(name)
 
 
 def _with_driver(url: URL) -> URL:

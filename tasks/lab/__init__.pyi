@@ -17,6 +17,7 @@ from .notebooks import MAX_PAGE_BYTES, NOTEBOOK, PAGE
 from .policy import ScoringRules, factory_policy, load_rules, policy_of
 from .programs import FOLDER, SEARCHED, program_file, require_program
 from .schedules import Schedule, read_schedule
+from .scripts import list_functions
 from .toml_table import Table, read_toml
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "arrow_schema",
     "factory_policy",
     "list_datasets",
+    "list_functions",
     "list_model_folders",
     "load_bundle",
     "load_champion",

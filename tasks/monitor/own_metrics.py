@@ -1,6 +1,5 @@
 """A model's own metrics: its ``metrics`` function, run in its environment and never here."""
 
-import ast
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ import pyarrow as pa
 from pilotline.registry import Registry
 from pilotline.tasks.errors import ChildError
 from pilotline.tasks.home import Home
-from pilotline.tasks.lab import METRICS, Bundle
+from pilotline.tasks.lab import METRICS, Bundle, list_functions
 from pilotline.tasks.monitor.actuals import PREDICTED
 from pilotline.tasks.sandbox import Child, Room, Tier, Wheelhouse, built_environment, judging_child
 from pilotline.tasks.stats import Interval
@@ -58,8 +57,7 @@ class Judge:
 
 def defines_metrics(bundle: Bundle) -> bool:
     """Tell whether the version's ``model.py`` defines ``metrics``; it is read, not run."""
-    tree = ast.parse(bundle.files["model.py"])
-    return any(isinstance(node, ast.FunctionDef) and node.name == "metrics" for node in tree.body)
+    return "metrics" in list_functions(bundle.files["model.py"])
 
 
 @contextmanager

@@ -83,6 +83,16 @@ def test_a_new_home_gets_its_folder_and_tables(tmp_path: Path) -> None:
     assert not (home / "blobs").exists()  # made on the first write
 
 
+def test_an_address_may_be_a_uri_and_makes_no_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = f"sqlite:///file:{tmp_path}/a%20home/registry.db?uri=true"
+    with Registry(address, tmp_path / "blobs"):
+        assert (tmp_path / "a home" / "registry.db").is_file()
+    assert not (tmp_path / "file:").exists()
+
+
 def test_a_registry_in_memory_works_alone(tmp_path: Path) -> None:
     with Registry("sqlite://", tmp_path) as registry:
         with registry.write() as session:

@@ -37,7 +37,10 @@ def ready(folder):
     said = folder / "pid"
     return {"pid": said.read_text()} if said.exists() else None
 
-serve = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+serve = (
+    "import os, sys, time; new = sys.argv[1] + '.new'; open(new, 'w').write(str(os.getpid()));"
+    "os.rename(new, sys.argv[1]); time.sleep(600)"
+)
 command = lambda folder: [sys.executable, "-c", serve, str(folder / "pid")]
 with kept_server(Path(sys.argv[1]), "sleeper", command, ready) as kept:
     print(kept.facts["pid"], flush=True)

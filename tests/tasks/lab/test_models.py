@@ -1,5 +1,6 @@
 """Model folders: what they say, and what is refused without running any of it."""
 
+import ast
 import hashlib
 import re
 import shutil
@@ -11,6 +12,7 @@ from pilotline.registry.form.errors import NameRefusedError
 from pilotline.tasks.errors import LabError, UnknownFolderError
 from pilotline.tasks.home import Home
 from pilotline.tasks.lab.models import Staleness, list_model_folders, load_model_folder
+from pilotline.tasks.lab.scripts import check_script, list_functions
 
 MODEL = "flight-delay"
 
@@ -170,6 +172,27 @@ def test_a_script_that_cannot_serve_is_refused(lab: Path, old: str, new: str, me
     spoil(lab, "model.py", old, new)
     with pytest.raises(LabError, match=rf"^lab/models/flight-delay/model\.py: .*{message}"):
         load_model_folder(lab, MODEL)
+
+
+def test_only_what_can_be_called_by_its_name_is_a_function_of_the_script() -> None:
+    source = b"""
+def plain(): return lambda inner: [x for x in inner]
+if plain():
+    def chosen(): pass
+class Thing:
+    def method(self): pass
+async def awaited(): pass
+async def streamed(): yield 1
+taken = lambda: 0
+"""
+    assert list_functions(source) == {"plain", "chosen"}
+
+
+def test_no_syntax_tree_is_made_of_a_script(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In CPython 3.11 two threads that make syntax trees spoil each other's, now and then.
+    monkeypatch.setattr(ast, "parse", lambda *_: pytest.fail("a syntax tree was made"))
+    source = (lab / "models" / MODEL / "model.py").read_bytes()
+    assert check_script(source, "model.py")["requires-python"] == ">=3.11"
 
 
 @pytest.mark.parametrize(
