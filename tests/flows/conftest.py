@@ -32,6 +32,7 @@ from tests.support.commands import (
     run_here,
     run_process,
 )
+from tests.support.flows.approvals import OwnServer
 from tests.support.flows.factory import MODEL, Owing, make_owing
 from tests.support.flows.shared_homes import Shared, run_shared_demo, shared_copy
 from tests.support.places import ROOT
@@ -299,11 +300,19 @@ def server(prefect: Kept) -> str:
 
 
 @pytest.fixture(scope="module")
-def own_server(shared: Path, prefect_tables: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return the address of a server on which no other file's runs wait, wake or are counted."""
+def own_prefect(
+    shared: Path, prefect_tables: Path, request: pytest.FixtureRequest
+) -> Iterator[Kept]:
+    """Return a server on which no other file's runs wait, wake or are counted."""
     name = f"prefect-of-{Path(request.path).stem}"
     with prefect_server(shared, prefect_tables, name) as kept:
-        yield kept.facts["url"]
+        yield kept
+
+
+@pytest.fixture(scope="module")
+def own_server(own_prefect: Kept) -> OwnServer:
+    """Return the address of that server."""
+    return OwnServer(own_prefect.facts["url"])
 
 
 def _prefect(folder: Path) -> list[str]:

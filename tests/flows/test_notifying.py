@@ -9,7 +9,7 @@ import pytest
 
 from pilotline.flows.server.choice import FOR_PREFECT
 from tests.support.commands import run_python
-from tests.support.flows.approvals import REVIEWER, Desk
+from tests.support.flows.approvals import REVIEWER, Desk, OwnServer
 from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.flows.listener import Listener
 from tests.support.waiting import wait_until
@@ -35,13 +35,13 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture(scope="module")
-def server(own_server: str) -> str:
+def server(own_server: OwnServer) -> OwnServer:
     """Return a server of this file's own: a decision wakes every release that waits."""
     return own_server
 
 
 @pytest.fixture
-def desk(record: Path, server: str, listener: Listener) -> Desk:
+def desk(record: Path, server: OwnServer, listener: Listener) -> Desk:
     """Return a home whose challenger waits at review, and that tells the web hook."""
     return Desk(record, server, more={"PILOTLINE_NOTIFY": f"json://127.0.0.1:{listener.port}"})
 

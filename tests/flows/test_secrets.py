@@ -22,7 +22,7 @@ from pilotline.flows.server.choice import FOR_PREFECT
 from tests.conftest import S3Address, made_database
 from tests.flows.conftest import Demo, query_sqlite
 from tests.support.commands import Ran, processes_of, run_here, run_process
-from tests.support.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
+from tests.support.flows.approvals import KEY, OPERATOR, REVIEWER, Desk, OwnServer
 from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.flows.listener import Listener
 from tests.support.places import ROOT
@@ -131,7 +131,7 @@ def watched_processes(home: Path) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def told(
     demo: Demo,
-    server: str,
+    own_server: OwnServer,
     postgres_url: str,
     s3_address: S3Address,
     tmp_path_factory: pytest.TempPathFactory,
@@ -168,7 +168,7 @@ def told(
             "S3 name": s3_address.access_key,
         }
         lab = make_lab(folder)
-        told = Told(home=folder / "home", url=server, secrets=secrets, lab=lab, more=more)
+        told = Told(home=folder / "home", url=own_server, secrets=secrets, lab=lab, more=more)
         told.must("import", str(archive))
         with watched_processes(told.home) as seen:
             live(told)
@@ -229,9 +229,9 @@ def find(kept: Iterator[tuple[str, bytes]], told: Told) -> list[tuple[str, str]]
 
 
 def test_no_secret_is_in_what_is_said_logged_or_kept(
-    told: tuple[Told, dict[str, str]], prefect: Kept
+    told: tuple[Told, dict[str, str]], own_prefect: Kept
 ) -> None:
-    kept = everything_kept(told[0], prefect)
+    kept = everything_kept(told[0], own_prefect)
     assert find(kept, told[0]) == []
 
 
@@ -245,9 +245,9 @@ def test_no_secret_is_in_a_command_line_or_with_a_model(
 
 
 def test_a_code_that_was_typed_into_the_form_is_gone_from_the_server(
-    told: tuple[Told, dict[str, str]], prefect: Kept
+    told: tuple[Told, dict[str, str]], own_prefect: Kept
 ) -> None:
-    database = prefect.folder / "prefect.db"
+    database = own_prefect.folder / "prefect.db"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as server:
         named = server.execute("select name from sqlite_master where type = 'table'").fetchall()
         rows = {n: repr(server.execute(f'select * from "{n}"').fetchall()) for (n,) in named}

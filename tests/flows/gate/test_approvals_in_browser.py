@@ -15,7 +15,7 @@ import pyotp
 import pytest
 
 from tests.flows.conftest import Demo, copy_home, query_sqlite
-from tests.support.flows.approvals import KEY, OPERATOR, REVIEWER, Desk
+from tests.support.flows.approvals import KEY, NO_SERVER, OPERATOR, REVIEWER, Desk, OwnServer
 from tests.support.flows.browser import SHOTS, Person, at_browser
 from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.flows.running import ENDS, running, wait_for
@@ -85,7 +85,6 @@ class Release:
 @pytest.fixture(scope="module")
 def release(
     demo: Demo,
-    server: str,
     shared: Path,
     prefect_tables: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -97,7 +96,7 @@ def release(
     both = f'go-live = ["{OPERATOR}", "{REVIEWER}"]'
     text = policy.read_text("utf-8").replace(f'go-live = ["{OPERATOR}"]', both)
     policy.write_text(text, "utf-8")
-    phones = Desk(home, server).ask_for_codes()
+    phones = Desk(home, NO_SERVER).ask_for_codes()
     shots = Path(os.environ.get(SHOTS) or folder / "shots")
     port = next_port(shared)
     with (
@@ -106,7 +105,7 @@ def release(
     ):
         now = datetime.now(UTC)  # the codes of before were typed by then
         steps = {name: phone.timecode(now) for name, phone in phones.items()}
-        yield Release(Desk(home, factory.api), person, phones, steps)
+        yield Release(Desk(home, OwnServer(factory.api)), person, phones, steps)
 
 
 def test_a_version_is_decided_at_both_gates_by_two_people(release: Release) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.flows.conftest import query_sqlite
 from tests.support.commands import Ran, run_flow, run_process
-from tests.support.flows.approvals import AUTHOR, OPERATOR, REVIEWER, Desk
+from tests.support.flows.approvals import AUTHOR, NO_SERVER, OPERATOR, REVIEWER, Desk, OwnServer
 from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.waiting import wait_until
 
@@ -18,13 +18,13 @@ SOON_H = 3 / 3600
 
 
 @pytest.fixture(scope="module")
-def server(own_server: str) -> str:
+def server(own_server: OwnServer) -> OwnServer:
     """Return a server of this file's own: a decision wakes every release that waits."""
     return own_server
 
 
 @pytest.fixture
-def desk(record: Path, server: str) -> Desk:
+def desk(record: Path, server: OwnServer) -> Desk:
     """Return a home whose challenger waits at review, at a running server."""
     return Desk(record, server)
 
@@ -164,10 +164,10 @@ def test_evidence_that_changed_is_shown_again(desk: Desk) -> None:
 
 
 def test_a_champion_that_changed_while_it_waited_is_compared_before_it_is_asked_again(
-    home: Path, server: str
+    home: Path, server: OwnServer
 ) -> None:
     desk = Desk(home, server)
-    alone = Desk(home, "")  # at that server releases of other homes wait on other evidence
+    alone = Desk(home, NO_SERVER)  # at that server releases of other homes wait on other evidence
     for gate, person in (("review", REVIEWER), ("go-live", OPERATOR)):
         assert alone.decide("approve", person, gate).status == 0
         assert desk.command("release", MODEL, CHALLENGER).status == 0
@@ -192,9 +192,9 @@ def test_a_champion_that_changed_while_it_waited_is_compared_before_it_is_asked_
 
 
 def test_an_answer_that_a_run_ends_without_looking_at_is_deleted_too(
-    home: Path, server: str
+    home: Path, server: OwnServer
 ) -> None:
-    desk, alone = Desk(home, server), Desk(home, "")
+    desk, alone = Desk(home, server), Desk(home, NO_SERVER)
     run = desk.start()
     assert desk.answer(run) == "ACCEPT"
     assert [key for key in desk.inputs(run) if key.endswith("-response")]

@@ -17,12 +17,13 @@ from pilotline.flows.screen.logs import (
     write_json_line,
     write_text_line,
 )
+from pilotline.flows.server.api import PrefectApi
 from pilotline.flows.server.choice import FOR_PREFECT
 from pilotline.tasks.errors import SettingsError
 from pilotline.tasks.logs import about
 from tests.flows.conftest import Run, query_sqlite
 from tests.support.commands import run_process
-from tests.support.flows.approvals import Desk
+from tests.support.flows.approvals import Desk, OwnServer
 from tests.support.flows.factory import CHALLENGER, MODEL
 from tests.support.places import ROOT
 
@@ -165,7 +166,7 @@ def test_a_scored_day_is_told_with_its_run_by_the_command_and_on_its_page(
     assert {line[2] for line in facts_in(lines)} == {"2013-01-10"}
     last = [line for line in lines if line["logger"] == "prefect.flow_runs"][-1]
     assert (facts_in([last]), last["message"]) == ([whole], "Finished in state Completed()")
-    page = Desk(home, server).api.post(
+    page = PrefectApi(server).post(
         "/logs/filter", {"logs": {"flow_run_id": {"any_": [last["flow_run"]]}}}
     )
     known = f"model={MODEL} version=1.0.0 date=2013-01-10 run={run} | "
@@ -176,8 +177,8 @@ def test_a_scored_day_is_told_with_its_run_by_the_command_and_on_its_page(
     assert all(about.match(line["message"]) for line in page)
 
 
-def test_a_run_of_a_deployment_says_what_it_is_about(record: Path, server: str) -> None:
-    desk = Desk(record, server, more=LINES | FOR_PREFECT)
+def test_a_run_of_a_deployment_says_what_it_is_about(record: Path, own_server: OwnServer) -> None:
+    desk = Desk(record, own_server, more=LINES | FOR_PREFECT)
     run = desk.start()
     lines = read_lines(desk.printed[-1])
     begun = [line for line in lines if line["message"].startswith("Beginning flow run")]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
 import pyotp
 
@@ -17,13 +17,18 @@ KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # any 32 bytes
 REVIEWER, OPERATOR = PEOPLE["review"], PEOPLE["go-live"]
 AUTHOR = "author@example.org"
 
+# The address of a Prefect server at which no other file's commands decide: a decision wakes every
+# release of that version which waits at the server, of whatever home.
+OwnServer = NewType("OwnServer", str)
+NO_SERVER = OwnServer("")
+
 
 @dataclass(frozen=True)
 class Desk:
     """One home, one Prefect server, and what is decided there."""
 
     home: Path
-    url: str
+    url: OwnServer
     printed: list[str] = field(default_factory=list)  # by the processes of runs
     more: Mapping[str, str] = field(default_factory=dict)  # settings
 
