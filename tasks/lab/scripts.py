@@ -33,8 +33,11 @@ def check_script(source: bytes, where: str, *, program: bool = False) -> Mapping
     try:
         defined = list_functions(source)
     except (SyntaxError, ValueError) as err:
-        line = getattr(err, "lineno", None)
-        raise LabError(where, f"syntax error in line {line}: {err}", "Mend the line.") from err
+        line = getattr(err, "lineno", None)  # none of what is wrong with the whole file
+        at, remedy = (f" in line {line}", "Mend the line.") if line else ("", "Mend the file.")
+        raise LabError(where, f"syntax error{at}: {err}", remedy) from err
+    except (RecursionError, MemoryError) as err:
+        raise LabError(where, "is nested too deeply", "Break its expressions up.") from err
     needed = ("train", "save" if program else "predict")
     for name in needed:
         if name not in defined:
@@ -67,7 +70,8 @@ def list_functions(source: bytes) -> frozenset[str]:
 
     Raises:
         SyntaxError: it does not compile.
-        ValueError: it holds a null byte.
+        ValueError: it cannot be read as a script.
+        RecursionError, MemoryError: an expression is nested too deeply.
     """
     module = compile(source, "model.py", "exec", dont_inherit=True)
     blocks = [const for const in module.co_consts if isinstance(const, CodeType)]

@@ -11,9 +11,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,10 +22,8 @@ import pytest
 
 from tests.conftest import S3Address
 from tests.support.commands import (
-    COMMAND,
     NOTHING,
     Ran,
-    environment_of,
     processes_of,
     run_flow,
     run_here,
@@ -36,12 +33,10 @@ from tests.support.flows.approvals import OwnServer
 from tests.support.flows.factory import MODEL, Owing, make_owing
 from tests.support.flows.shared_homes import Shared, run_shared_demo, shared_copy
 from tests.support.places import ROOT
-from tests.support.servers.once import Kept, kept_server, made_once
-from tests.support.servers.ports import next_port
-from tests.support.waiting import stretched
+from tests.support.servers.once import Kept, made_once
+from tests.support.servers.prefect_server import make_tables, prefect_server
 
 LINKED = ("blobs", "cache")  # into copies of homes
-TABLES_LIMIT_S = 60  # it takes 4 s on two idle cores
 DEMO_LIMIT_S = 400  # stretched; it takes 60 s on two idle cores
 
 # Runs in a process of its own: what an outsider with nothing but the deltalake package reads.
@@ -256,34 +251,10 @@ def there(
         yield copy
 
 
-@contextmanager
-def prefect_server(shared: Path, tables: Path, name: str) -> Iterator[Kept]:
-    """Give the Prefect server of that name, which all who name it share."""
-
-    def command(folder: Path) -> list[str]:
-        shutil.copy(tables, folder)
-        return _prefect(folder)
-
-    with kept_server(shared, name, command, _address_of_prefect, _of_prefect) as kept:
-        yield kept
-
-
 @pytest.fixture(scope="session")
 def prefect_tables(shared: Path) -> Path:
-    """Return an empty database of Prefect's; a server that makes its own takes 9 s to start."""
-
-    def make(folder: Path) -> None:
-        prefect = str(COMMAND.with_name("prefect"))
-        command = [prefect, "server", "database", "upgrade", "--yes"]
-        subprocess.run(
-            command,
-            env=_of_prefect(folder),
-            check=True,
-            capture_output=True,
-            timeout=stretched(TABLES_LIMIT_S),
-        )
-
-    return made_once(shared, "prefect-tables", make) / "prefect.db"
+    """Return an empty database of Prefect's."""
+    return make_tables(shared)
 
 
 @pytest.fixture(scope="session")
@@ -313,31 +284,6 @@ def own_prefect(
 def own_server(own_prefect: Kept) -> OwnServer:
     """Return the address of that server."""
     return OwnServer(own_prefect.facts["url"])
-
-
-def _prefect(folder: Path) -> list[str]:
-    """Return what starts a server, at a port that is known from then on."""
-    port = next_port(folder.parent)
-    (folder / "port").write_text(str(port), "utf-8")
-    return [sys.executable, "-m", "pilotline.flows.server.serving", str(port), "temporary"]
-
-
-def _of_prefect(folder: Path) -> dict[str, str]:
-    return environment_of(folder, {"PREFECT_HOME": str(folder), "DO_NOT_TRACK": "1"})
-
-
-def _address_of_prefect(folder: Path) -> dict[str, str] | None:
-    url = f"http://127.0.0.1:{(folder / 'port').read_text('utf-8')}/api"
-    return {"url": url} if answers(url) else None
-
-
-def answers(url: str) -> bool:
-    """Tell whether a Prefect server answers at ``url``."""
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture

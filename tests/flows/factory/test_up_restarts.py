@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import answers
 from tests.support.commands import processes_of, run_here
 from tests.support.flows.running import END_LIMIT_S, READY_LIMIT_S, RUN_LIMIT_S, Factory, running
 from tests.support.servers.ports import next_port
+from tests.support.servers.prefect_server import answers
 from tests.support.waiting import wait_until
 
 LONG_AGO = "2026-01-01 00:00:00.000000"

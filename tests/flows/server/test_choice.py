@@ -11,9 +11,9 @@ import pytest
 
 from pilotline.flows.server.choice import prepare_environment
 from pilotline.tasks.home import find_home
-from tests.flows.conftest import answers
 from tests.support.commands import environment_of, processes_of, run_process
 from tests.support.places import ROOT
+from tests.support.servers.prefect_server import answers
 from tests.support.waiting import stretched, wait_until
 
 # A parent that starts a server, says where it is, and stays until it is told to end.

@@ -174,6 +174,22 @@ def test_a_script_that_cannot_serve_is_refused(lab: Path, old: str, new: str, me
         load_model_folder(lab, MODEL)
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b"x = 1\0", r"syntax error: .*null bytes.*\. Mend the file\."),
+        (b"# coding: nope\n", r"syntax error: unknown encoding: nope .*\. Mend the file\."),
+        (b"x = " + b"-" * 20_000 + b"1", r"is nested too deeply\. Break its expressions up\."),
+        (b"x = a" + b".b" * 20_000, r"is nested too deeply\. Break its expressions up\."),
+        (b"x = 1" + b" + 1" * 50_000, r"is nested too deeply\. Break its expressions up\."),
+    ],
+    ids=["null byte", "encoding", "signs", "attributes", "sum"],
+)
+def test_a_script_that_no_compiler_takes_is_refused(source: bytes, message: str) -> None:
+    with pytest.raises(LabError, match=rf"^model\.py: {message}"):
+        check_script(source, "model.py")
+
+
 def test_only_what_can_be_called_by_its_name_is_a_function_of_the_script() -> None:
     source = b"""
 def plain(): return lambda inner: [x for x in inner]
